@@ -3,15 +3,7 @@
  * while it has the lease. The agent plugs in the real ones, the simulator its own.
  */
 import type { Message } from '../raft/message.ts';
-import type {
-  Entry,
-  HardState,
-  Index,
-  LeaseView,
-  LogReader,
-  NodeId,
-  Snapshot,
-} from '../raft/types.ts';
+import type { Entry, HardState, LeaseView, LogReader, NodeId, Snapshot } from '../raft/types.ts';
 
 /** What one Ready asks to be stored; written whole or not at all. */
 export interface LogBatch {
