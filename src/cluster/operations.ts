@@ -60,6 +60,8 @@ export interface AdmitRequest {
   readonly csr: string;
   readonly version: string;
   readonly formatVersion: number;
+  /** Name of the member whose place the joiner takes (its disk is lost); it is removed first. */
+  readonly replace?: string | null;
 }
 
 export interface AdmitResult {

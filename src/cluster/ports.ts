@@ -44,8 +44,44 @@ export interface PeerAddress {
 
 /**
  * The owner of the lease's side effects. Called synchronously before any message of the same Ready
- * leaves: when it returns, a lost lease has been acted upon in the kernel (rule R9).
+ * leaves: when it returns, a lost lease has been acted upon in the kernel (rule R9), and so has a
+ * lease that is wanted back (`wantsRelease`, rule R8): the node then tells everybody that it was
+ * released. It throws when it could not let go, which ends the process.
  */
 export interface LeaseSink {
   update(lease: LeaseView): void;
+}
+
+/** The primitives that tokens and identities need. */
+export interface Crypto {
+  /** Lower-case hex. */
+  sha256Hex(text: string): string;
+  /** `bytes` random bytes, fit for secrets, in lower-case hex. */
+  randomHex(bytes: number): string;
+  /** Whether two texts are equal, in a time that does not tell where they differ. */
+  timingSafeEqual(left: string, right: string): boolean;
+}
+
+export interface SignRequest {
+  /** PEM certificate request, signed with the key that it names. */
+  readonly csr: string;
+  readonly clusterId: string;
+  readonly nodeId: NodeId;
+  readonly name: string;
+  /** `host:port` of the node's gRPC listener. */
+  readonly address: string;
+}
+
+/** The cluster's CA as the leader uses it; an unusable request rejects with `bad-request`. */
+export interface CertificateSigner {
+  /** PEM. */
+  readonly caCertificate: string;
+  /** `sha256:` and the hex SHA-256 of the CA's public key, which joiners pin. */
+  readonly caHash: string;
+  /** PEM; null where this node cannot sign. */
+  readonly caKey: string | null;
+  /** PEM of a node certificate. */
+  sign(request: SignRequest): Promise<string>;
+  /** Lower-case hex SHA-256 of the public key that the request names and proves to own. */
+  publicKeyHashOf(csr: string): Promise<string>;
 }
