@@ -9,7 +9,9 @@ export interface BackoffOptions {
   readonly factor: number;
 }
 
-/** Endless delays that grow to `maxMs`, each shortened by up to a quarter so that peers spread out. */
+/**
+ * Endless delays that grow to `maxMs`, each shortened by up to a quarter so that peers spread out.
+ */
 export function* backoff(options: BackoffOptions, random: Prng): Generator<Millis, never> {
   let delayMs = options.firstMs;
   for (;;) {

@@ -15,7 +15,9 @@ export interface Timer {
 export interface Clock {
   /** The present instant, read anew at each call (never a cached loop time: LEASE, "f"). */
   now(): Millis;
-  /** Wall-clock time in ms since 1970, for people and certificates only; never compared with `now`. */
+  /**
+   * Wall-clock time in ms since 1970, for people and certificates only; never compared with `now`.
+   */
   wallNow(): Millis;
   /** Runs `callback` once, `delayMs` from now (not before; perhaps later). */
   after(delayMs: Millis, callback: () => void): Timer;

@@ -1,6 +1,7 @@
 /**
- * IP addresses as text and as bytes: a total codec with one canonical text per address (RFC 5952 for
- * IPv6), so that two texts are the same address exactly when they are equal. No zones, no prefixes.
+ * IP addresses as text and as bytes: a total codec with one canonical text per address (RFC 5952
+ * for IPv6), so that two texts are the same address exactly when they are equal. No zones, no
+ * prefixes.
  */
 
 export type IpFamily = 4 | 6;
@@ -28,7 +29,9 @@ export function ipFamily(text: string): IpFamily | null {
   return bytes.length === 4 ? 4 : 6;
 }
 
-/** Whether `address` lies in the subnet of `network` with the first `prefixLength` bits in common. */
+/**
+ * Whether `address` lies in the subnet of `network` with the first `prefixLength` bits in common.
+ */
 export function inSubnet(address: string, network: string, prefixLength: number): boolean {
   const left = parseIp(address);
   const right = parseIp(network);

@@ -1,6 +1,6 @@
 /**
- * Logging: transitions and decisions as named events with fields. Event names are API. Secrets never
- * get here: nothing logs tokens, keys or whole requests.
+ * Logging: transitions and decisions as named events with fields. Event names are API. Secrets
+ * never get here: nothing logs tokens, keys or whole requests.
  */
 import { type BaseLogger, type DestinationStream, pino } from 'pino';
 

@@ -115,7 +115,9 @@ export interface Operations {
   removeMember(request: MemberRemoveRequest): Promise<{ readonly removed: string }>;
   /** Whether `name` (null: the node asked) may stop without costing the quorum or the VIP. */
   canStop(name: string | null): Promise<Verdict>;
-  /** Moves the leadership, and with it the VIP; null picks the best. Resolves with the new leader. */
+  /**
+   * Moves the leadership, and with it the VIP; null picks the best. Resolves with the new leader.
+   */
   transfer(to: string | null): Promise<{ readonly leader: string }>;
   listCertificates(): Promise<readonly CertificateInfo[]>;
   /** Renews the certificate of the node asked, now. */

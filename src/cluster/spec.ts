@@ -1,6 +1,7 @@
 /**
- * The spec: what the operator wants of the cluster, as replicated data. This file is its shape after
- * validation, with every default filled in; the document that people write is parsed elsewhere.
+ * The spec: what the operator wants of the cluster, as replicated data. This file is its shape
+ * after validation, with every default filled in; the document that people write is parsed
+ * elsewhere.
  */
 import type { Timing } from '../raft/types.ts';
 

@@ -1,6 +1,6 @@
 /**
- * What two cores say to each other: a union by `type`. Everything here comes off the wire, so the rpc
- * codec checks shape, bounds and sender before the core sees it.
+ * What two cores say to each other: a union by `type`. Everything here comes off the wire, so the
+ * rpc codec checks shape, bounds and sender before the core sees it.
  */
 import type { Eligibility, Entry, Index, Millis, NodeId, Snapshot, Term } from './types.ts';
 
@@ -21,7 +21,9 @@ export interface VoteRequest extends Envelope {
   readonly type: 'vote' | 'pre-vote';
   readonly lastIndex: Index;
   readonly lastTerm: Term;
-  /** Set in a campaign that a transfer started, to end the promise made to the leader that let go. */
+  /**
+   * Set in a campaign that a transfer started, to end the promise made to the leader that let go.
+   */
   readonly release: Release | null;
   /** The candidate's election priority: a voter of higher priority may refuse an equal log. */
   readonly priority: number;

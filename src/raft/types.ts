@@ -1,6 +1,7 @@
 /**
- * The words of the Raft core: plain data, no behaviour. Terms and indices are safe integers, checked
- * where they enter the process (the rpc codec and the store); in here they are only asserted.
+ * The words of the Raft core: plain data, no behaviour. Terms and indices are safe integers,
+ * checked where they enter the process (the rpc codec and the store); in here they are only
+ * asserted.
  */
 
 /** A daemon's identity, given once and never reused, so that an emptied disk is a new voter. */
@@ -37,7 +38,9 @@ export interface HardState {
   readonly promiseMaxMs: Millis;
 }
 
-/** Who counts. `votersOutgoing` is empty unless two configurations are in force (joint consensus). */
+/**
+ * Who counts. `votersOutgoing` is empty unless two configurations are in force (joint consensus).
+ */
 export interface MemberConfig {
   readonly voters: readonly NodeId[];
   readonly votersOutgoing: readonly NodeId[];
@@ -93,12 +96,14 @@ export interface LeaseView {
   readonly term: Term;
   readonly leader: NodeId | null;
   /**
-   * As leader: the instant before which this node alone may hold the VIP, counted from the *send* of
-   * the newest round that a quorum echoed (0 before the first such round, after a release, and in
-   * every other role).
+   * As leader: the instant before which this node alone may hold the VIP, counted from the *send*
+   * of the newest round that a quorum echoed (0 before the first such round, after a release, and
+   * in every other role).
    */
   readonly deadline: Millis;
-  /** Rule R4: no claim before this instant, because a voter still owed an older leader its promise. */
+  /**
+   * Rule R4: no claim before this instant, because a voter still owed an older leader its promise.
+   */
   readonly claimNotBefore: Millis;
   /** Rule R5: an entry of this term is committed and was handed out to be applied. */
   readonly ownTermCommitted: boolean;
@@ -113,8 +118,8 @@ export interface Eligibility {
 }
 
 /**
- * The stable log as the core reads it: synchronous, because the whole log behind the last snapshot is
- * kept in memory. Same contract as etcd's Storage: `term` answers for `firstIndex() - 1` too.
+ * The stable log as the core reads it: synchronous, because the whole log behind the last snapshot
+ * is kept in memory. Same contract as etcd's Storage: `term` answers for `firstIndex() - 1` too.
  */
 export interface LogReader {
   initialState(): { readonly hard: HardState; readonly config: MemberConfig };

@@ -1,4 +1,6 @@
-/** IP address codec: canonical text, refusals, subnets, and a round trip against Node's own check. */
+/**
+ * IP address codec: canonical text, refusals, subnets, and a round trip against Node's own check.
+ */
 import assert from 'node:assert/strict';
 import { isIP } from 'node:net';
 import { test } from 'node:test';
