@@ -6,8 +6,8 @@
  * Certificates are verified only against a `caFile`: before kubeadm there is no CA to trust, and a
  * probe carries no secret.
  */
-import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest } from 'node:https';
+import * as http from 'node:http';
+import * as https from 'node:https';
 import { connect, type Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { unreachable } from '../base/assert.ts';
@@ -43,7 +43,7 @@ export function createProber(check: HealthCheck, parts: ProbeParts): Prober {
     case 'tcp':
       return (target, signal) => probeTcp(target, check, parts.clock, signal);
     case 'http':
-      return webProber(check, parts.clock, constant(new HttpAgent({ keepAlive: false })));
+      return webProber(check, parts.clock, constant(new http.Agent({ keepAlive: false })));
     case 'https':
       return webProber(check, parts.clock, httpsAgents(check.caFile, parts));
     default:
@@ -51,7 +51,7 @@ export function createProber(check: HealthCheck, parts: ProbeParts): Prober {
   }
 }
 
-function webProber(check: HealthCheck, clock: Clock, agent: () => Promise<HttpAgent>): Prober {
+function webProber(check: HealthCheck, clock: Clock, agent: () => Promise<http.Agent>): Prober {
   return async (target, signal) => {
     try {
       return await probeHttp(target, check, clock, signal, await agent());
@@ -64,10 +64,10 @@ function webProber(check: HealthCheck, clock: Clock, agent: () => Promise<HttpAg
 }
 
 /** Agents that trust what `caFile` holds; it is read again now and then, so that it may be renewed. */
-function httpsAgents(caFile: string | null, parts: ProbeParts): () => Promise<HttpsAgent> {
+function httpsAgents(caFile: string | null, parts: ProbeParts): () => Promise<https.Agent> {
   // An empty list keeps Node from loading its whole store of public roots.
   if (caFile === null) return constant(httpsAgent([], false));
-  let loaded: { readonly agent: HttpsAgent; readonly at: Millis } | null = null;
+  let loaded: { readonly agent: https.Agent; readonly at: Millis } | null = null;
   return async () => {
     const at = parts.clock.now();
     if (loaded === null || at >= loaded.at + CA_REREAD_MS) {
@@ -77,9 +77,9 @@ function httpsAgents(caFile: string | null, parts: ProbeParts): () => Promise<Ht
   };
 }
 
-function httpsAgent(ca: string | string[], rejectUnauthorized: boolean): HttpsAgent {
+function httpsAgent(ca: string | string[], rejectUnauthorized: boolean): https.Agent {
   const secureContext = createSecureContext({ ca });
-  return new HttpsAgent({
+  return new https.Agent({
     keepAlive: false,
     maxCachedSessions: 0,
     secureContext,
@@ -120,7 +120,7 @@ function probeHttp(
   check: HealthCheck,
   clock: Clock,
   signal: AbortSignal,
-  agent: HttpAgent,
+  agent: http.Agent,
 ): Promise<ProbeResult> {
   return new Promise((resolve) => {
     let acceptsTcp = false;
@@ -158,7 +158,11 @@ function probeHttp(
   });
 }
 
-function startRequest(target: ProbeTarget, check: HealthCheck, agent: HttpAgent): ClientRequest {
+function startRequest(
+  target: ProbeTarget,
+  check: HealthCheck,
+  agent: http.Agent,
+): http.ClientRequest {
   const options = {
     host: target.address,
     port: target.port,
@@ -171,11 +175,11 @@ function startRequest(target: ProbeTarget, check: HealthCheck, agent: HttpAgent)
       connection: 'close',
     },
   };
-  return check.type === 'https' ? httpsRequest(options) : httpRequest(options);
+  return check.type === 'https' ? https.request(options) : http.request(options);
 }
 
 function judge(
-  response: IncomingMessage,
+  response: http.IncomingMessage,
   expected: number,
 ): { readonly healthy: boolean; readonly reason: string } {
   const status = response.statusCode ?? 0;
@@ -186,7 +190,7 @@ function judge(
   return { healthy: false, reason: status < 400 ? `${words}, not ${expected}` : words };
 }
 
-function discard(response: IncomingMessage): void {
+function discard(response: http.IncomingMessage): void {
   let bytes = 0;
   response.on('error', () => undefined);
   response.on('data', (chunk: Buffer) => {
