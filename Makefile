@@ -1,0 +1,61 @@
+# Every target sets up what it needs; the first run on a machine takes a minute or two for that.
+
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+node := node_modules/node/bin/node
+
+.PHONY: help ok test sim conformance unit-file lab demo build bench-failover cleanup setup packages root
+
+help:
+	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
+	@echo 'make test            everything (root)'
+	@echo 'make ok              types, lint, tidy and unit tests: the fast gate'
+	@echo 'make sim SEEDS=500   the cluster in one thread, by seed; SEED=17 replays one'
+	@echo 'make lab             real agents in network namespaces (root)'
+	@echo 'make build           bundle into dist/, run as bin/holdfast'
+	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
+	@echo 'make cleanup         remove what an interrupted lab left behind (root)'
+
+setup:
+	@packaging/setup.sh
+
+packages: root
+	@packaging/setup.sh packages
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'this needs root: it makes network namespaces' >&2; exit 1; }
+
+ok: setup
+	@npm run --silent ok
+
+build: setup
+	@npm run --silent build
+
+# The cheap checks first; then whatever touches this machine's kernel, in namespaces of its own.
+test: packages
+	@npm run --silent ok
+	@npm run --silent build
+	@npm run --silent conformance
+	@npm run --silent unit-file
+	@npm run --silent lab
+	@echo 'everything passed: types, lint, tidy, unit, simulation, conformance, unit file, lab'
+
+sim: setup
+	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED),--seeds=$(or $(SEEDS),100))
+
+conformance: packages
+	@npm run --silent conformance
+
+unit-file: packages
+	@npm run --silent unit-file
+
+lab: packages build
+	@npm run --silent lab
+
+demo: packages build
+	@$(node) test/lab/demo.ts
+
+bench-failover: packages build
+	@RUNS=$(or $(RUNS),10) $(node) bench/failover.ts
+
+cleanup: packages
+	@$(node) test/lab/cleanup.ts

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Gives a fresh Debian machine what the build and the tests need; what is there is left alone.
+#
+#   packaging/setup.sh            the node packages: enough for `make ok` and `make build`
+#   packaging/setup.sh packages   also Debian's packages for the lab, the demo and the benches (root)
+set -eu
+cd "$(dirname "$0")/.."
+
+fail() {
+  printf 'setup: %s\n' "$1" >&2
+  exit 1
+}
+
+node_packages() {
+  stamp=node_modules/.holdfast-setup
+  want=$(sha256sum package-lock.json)
+  if [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && [ -x node_modules/node/bin/node ]; then
+    return
+  fi
+  command -v npm >/dev/null || fail 'npm is missing; install Node.js 20 or newer with npm'
+  # npm must not run under the very Node that it is about to replace.
+  PATH=$(printf '%s' "$PATH" | sed "s|$PWD/node_modules/.bin:||g") npm ci --no-audit --no-fund
+  [ -x node_modules/node/bin/node ] || node node_modules/node/installArchSpecificPackage.js ||
+    fail 'the bundled Node was not fetched; look at the output of npm ci'
+  printf '%s' "$want" >"$stamp"
+}
+
+# program=package, by the program that shows the package to be there
+tools='ip=iproute2 nft=nftables tcpdump=tcpdump arping=iputils-arping ping=iputils-ping
+keepalived=keepalived systemd-analyze=systemd ps=procps'
+
+debian_packages() {
+  PATH=$PATH:/usr/sbin:/sbin
+  missing=
+  for tool in $tools; do
+    command -v "${tool%%=*}" >/dev/null || missing="$missing ${tool#*=}"
+  done
+  [ -n "$missing" ] || return 0
+  [ "$(id -u)" = 0 ] || fail "needs root to install:$missing; run it as root"
+  command -v apt-get >/dev/null || fail "no apt-get here; install these by hand:$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  # shellcheck disable=SC2086 # a list of names
+  apt-get install -y -qq --no-install-recommends $missing
+  # The tests start their own keepalived in their own namespaces; the machine gets none from us.
+  case $missing in
+    *keepalived*)
+      if [ -d /run/systemd/system ]; then systemctl disable --now keepalived || true; fi
+      ;;
+  esac
+}
+
+case ${1:-} in
+  '') node_packages ;;
+  packages)
+    debian_packages
+    node_packages
+    ;;
+  *) fail "unknown argument $1; it takes none, or: packages" ;;
+esac
