@@ -19,7 +19,8 @@ node_packages() {
   fi
   command -v npm >/dev/null || fail 'npm is missing; install Node.js 20 or newer with npm'
   # npm must not run under the very Node that it is about to replace.
-  PATH=$(printf '%s' "$PATH" | sed "s|$PWD/node_modules/.bin:||g") npm ci --no-audit --no-fund
+  PATH=$(printf '%s' "$PATH" | sed "s|$PWD/node_modules/.bin:||g") npm ci --no-audit --no-fund \
+    --loglevel=error
   [ -x node_modules/node/bin/node ] || node node_modules/node/installArchSpecificPackage.js ||
     fail 'the bundled Node was not fetched; look at the output of npm ci'
   printf '%s' "$want" >"$stamp"
