@@ -72,6 +72,26 @@ export interface FrontendView {
   readonly backends: readonly BackendView[];
 }
 
+/** What one frontend did on this host since the agent started. */
+export interface FrontendCounters {
+  readonly name: string;
+  /** Clients connected now. */
+  readonly clients: number;
+  readonly accepted: number;
+  /** Accepted, then reset because no backend could be connected. */
+  readonly unserved: number;
+  /** Accepted, then reset because of the limit of connections per worker. */
+  readonly overLimit: number;
+  /** Attempts to connect to a backend that failed; most were made good by the next backend. */
+  readonly connectFailures: number;
+}
+
+export interface LbCounters {
+  readonly workerRestarts: number;
+  readonly steeringFailures: number;
+  readonly frontends: readonly FrontendCounters[];
+}
+
 /** VIP:port → local port of a userspace proxy, done in the kernel before the socket look-up. */
 export interface Redirect {
   readonly address: string;

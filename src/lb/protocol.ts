@@ -1,0 +1,174 @@
+/**
+ * What the agent and a worker say to each other: plain JSON over the worker's IPC channel. Both run
+ * the same version, so there is no negotiation; yet what arrives is checked once, here, and a message
+ * that is not understood is named instead of trusted.
+ */
+import type { BackendView, DesiredFrontend } from './ports.ts';
+import type { ProxyCounters } from './proxy.ts';
+
+/** A frontend that the worker is to run, and the local port to try first (0: any). */
+export interface Assignment {
+  readonly frontend: DesiredFrontend;
+  readonly preferredPort: number;
+}
+
+export type ToWorker =
+  /** Run these, and only these. */
+  | { readonly kind: 'assign'; readonly assignments: readonly Assignment[] }
+  /** Reset the clients of a VIP that has left this host. */
+  | { readonly kind: 'release'; readonly address: string }
+  /** Let the connections end for so long, then exit. */
+  | { readonly kind: 'drain'; readonly graceMs: number }
+  | { readonly kind: 'ping' };
+
+export type FromWorker =
+  | { readonly kind: 'report'; readonly frontends: readonly FrontendReport[] }
+  | {
+      readonly kind: 'log';
+      readonly level: 'info' | 'warn';
+      readonly event: string;
+      readonly fields: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: 'pong' };
+
+/** One frontend as its worker sees it. */
+export interface FrontendReport {
+  readonly name: string;
+  /** The local port that VIP:port is to be redirected to. */
+  readonly port: number;
+  /** Clients are accepted; otherwise the kernel refuses them. */
+  readonly serving: boolean;
+  /** Why it cannot listen, or null. */
+  readonly error: string | null;
+  /** Clients connected now. */
+  readonly clients: number;
+  /** Since the worker started. */
+  readonly counters: ProxyCounters;
+  readonly backends: readonly BackendView[];
+}
+
+export function parseToWorker(message: unknown): ToWorker | { readonly invalid: string } {
+  if (!isRecord(message)) return { invalid: 'no object' };
+  switch (message.kind) {
+    case 'assign':
+      if (!isArrayOf(message.assignments, isAssignment)) return { invalid: 'assign: assignments' };
+      return { kind: 'assign', assignments: message.assignments };
+    case 'release':
+      if (typeof message.address !== 'string') return { invalid: 'release: address' };
+      return { kind: 'release', address: message.address };
+    case 'drain':
+      if (!isCount(message.graceMs)) return { invalid: 'drain: graceMs' };
+      return { kind: 'drain', graceMs: message.graceMs };
+    case 'ping':
+      return { kind: 'ping' };
+    default:
+      return { invalid: `kind ${String(message.kind)}` };
+  }
+}
+
+export function parseFromWorker(message: unknown): FromWorker | { readonly invalid: string } {
+  if (!isRecord(message)) return { invalid: 'no object' };
+  switch (message.kind) {
+    case 'report':
+      if (!isArrayOf(message.frontends, isReport)) return { invalid: 'report: frontends' };
+      return { kind: 'report', frontends: message.frontends };
+    case 'log': {
+      const { level, event, fields } = message;
+      if (level !== 'info' && level !== 'warn') return { invalid: 'log: level' };
+      if (typeof event !== 'string' || !isRecord(fields)) return { invalid: 'log: event, fields' };
+      return { kind: 'log', level, event, fields };
+    }
+    case 'pong':
+      return { kind: 'pong' };
+    default:
+      return { invalid: `kind ${String(message.kind)}` };
+  }
+}
+
+type Check = (value: unknown) => boolean;
+
+const isText: Check = (value) => typeof value === 'string';
+const isFlag: Check = (value) => typeof value === 'boolean';
+const isTextOrNull: Check = (value) => value === null || typeof value === 'string';
+
+function isCount(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value) && value >= 0;
+}
+
+function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isArrayOf<T>(value: unknown, isItem: (item: unknown) => item is T): value is readonly T[] {
+  return Array.isArray(value) && value.every(isItem);
+}
+
+/** A guard for objects whose fields pass the checks; a missing field is a failed check. */
+function isShape<T>(checks: Readonly<Record<keyof T & string, Check>>): (v: unknown) => v is T {
+  const fields = Object.entries<Check>(checks);
+  return (value): value is T =>
+    isRecord(value) && fields.every(([name, check]) => check(value[name]));
+}
+
+function oneOf(...words: readonly string[]): Check {
+  return (value) => typeof value === 'string' && words.includes(value);
+}
+
+const isHealthCheck = isShape<DesiredFrontend['healthCheck']>({
+  type: oneOf('tcp', 'http', 'https', 'none'),
+  path: isText,
+  intervalMs: isCount,
+  timeoutMs: isCount,
+  rise: isCount,
+  fall: isCount,
+  expectStatus: isCount,
+  caFile: isTextOrNull,
+});
+
+const isDesiredBackend = isShape<DesiredFrontend['backends'][number]>({
+  name: isText,
+  address: isText,
+  port: isCount,
+  weight: isCount,
+  draining: isFlag,
+});
+
+const isDesiredFrontend = isShape<DesiredFrontend>({
+  name: isText,
+  address: isText,
+  port: isCount,
+  protocol: oneOf('tcp', 'udp'),
+  dataPath: oneOf('auto', 'nftables', 'ipvs', 'proxy', 'http', 'none'),
+  scheduler: oneOf('round-robin', 'weighted', 'least-connections', 'source-hash'),
+  backends: (value) => isArrayOf(value, isDesiredBackend),
+  healthCheck: isHealthCheck,
+});
+
+const isAssignment = isShape<Assignment>({ frontend: isDesiredFrontend, preferredPort: isCount });
+
+const isBackendView = isShape<BackendView>({
+  name: isText,
+  address: isText,
+  port: isCount,
+  weight: isCount,
+  state: oneOf('up', 'degraded', 'down', 'draining'),
+  sinceWallMs: isCount,
+  reason: isText,
+  connections: isCount,
+  totalConnections: isCount,
+});
+
+const isReport = isShape<FrontendReport>({
+  name: isText,
+  port: isCount,
+  serving: isFlag,
+  error: isTextOrNull,
+  clients: isCount,
+  counters: isShape<ProxyCounters>({
+    accepted: isCount,
+    unserved: isCount,
+    overLimit: isCount,
+    connectFailures: isCount,
+  }),
+  backends: (value) => isArrayOf(value, isBackendView),
+});

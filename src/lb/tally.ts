@@ -1,0 +1,56 @@
+/**
+ * Counters that outlive the processes that count: a worker starts at zero, the sum over all workers
+ * goes on growing.
+ */
+import type { FrontendReport } from './protocol.ts';
+import type { ProxyCounters } from './proxy.ts';
+
+const ZERO: ProxyCounters = { accepted: 0, unserved: 0, overLimit: 0, connectFailures: 0 };
+
+export class Tally {
+  /** What workers that are gone had counted, by frontend and by frontend and backend. */
+  readonly #frontends = new Map<string, ProxyCounters>();
+  readonly #backends = new Map<string, number>();
+
+  /** Adds the last report of a worker that is gone. */
+  fold(reports: Iterable<FrontendReport>): void {
+    for (const report of reports) {
+      this.#frontends.set(report.name, this.counters(report.name, report));
+      for (const { name, totalConnections } of report.backends) {
+        const total = this.connections(report.name, name, totalConnections);
+        this.#backends.set(key(report.name, name), total);
+      }
+    }
+  }
+
+  /** The counters of a frontend: earlier workers and the present one's report, if any. */
+  counters(frontend: string, report: FrontendReport | undefined): ProxyCounters {
+    const before = this.#frontends.get(frontend) ?? ZERO;
+    const now = report?.counters ?? ZERO;
+    return {
+      accepted: before.accepted + now.accepted,
+      unserved: before.unserved + now.unserved,
+      overLimit: before.overLimit + now.overLimit,
+      connectFailures: before.connectFailures + now.connectFailures,
+    };
+  }
+
+  /** Connections ever sent to a backend: by earlier workers, and `now` by the present one. */
+  connections(frontend: string, backend: string, now: number): number {
+    return (this.#backends.get(key(frontend, backend)) ?? 0) + now;
+  }
+
+  /** Forgets what is no longer desired. */
+  keepOnly(frontends: readonly { name: string; backends: readonly { name: string }[] }[]): void {
+    const names = new Set(frontends.map(({ name }) => name));
+    const keys = new Set(
+      frontends.flatMap(({ name, backends }) => backends.map((backend) => key(name, backend.name))),
+    );
+    for (const name of this.#frontends.keys()) if (!names.has(name)) this.#frontends.delete(name);
+    for (const each of this.#backends.keys()) if (!keys.has(each)) this.#backends.delete(each);
+  }
+}
+
+function key(frontend: string, backend: string): string {
+  return JSON.stringify([frontend, backend]);
+}

@@ -1,0 +1,111 @@
+/**
+ * The program of a worker process: a balancer at the other end of an IPC channel. The agent is a
+ * real-time process that must never wait for traffic, so traffic is carried here; and a worker may die
+ * without moving the VIP. It lives exactly as long as its channel: an agent that is gone, however it
+ * ended, takes its workers with it.
+ */
+import { readFile } from 'node:fs/promises';
+import { unreachable } from '../base/assert.ts';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import { Balancer } from './balancer.ts';
+import { type FromWorker, parseToWorker } from './protocol.ts';
+
+function main(): void {
+  const outbox = createOutbox();
+  const log = channelLogger(outbox.send, {});
+  const balancer = new Balancer({
+    clock: systemClock(),
+    log,
+    readFile: (path) => readFile(path, 'utf8'),
+    onReport: (frontends) => outbox.sendLatest({ kind: 'report', frontends }),
+  });
+  const leave = (): void => {
+    balancer.close();
+    // At once: an orphan that still flushes to a dead peer would keep the port from its successor.
+    process.exit(0);
+  };
+  process.on('message', (raw) => {
+    const message = parseToWorker(raw);
+    if ('invalid' in message) {
+      log.warn('lb.bad-message', { reason: message.invalid });
+      return;
+    }
+    switch (message.kind) {
+      case 'assign':
+        return balancer.assign(message.assignments);
+      case 'release':
+        return balancer.release(message.address);
+      case 'ping':
+        return outbox.send({ kind: 'pong' });
+      case 'drain':
+        void balancer.drain(message.graceMs).then(leave);
+        return;
+      default:
+        unreachable(message);
+    }
+  });
+  process.on('disconnect', leave);
+  // A stop of the whole group reaches this process too. The agent decides: it drains first.
+  process.on('SIGTERM', () => undefined);
+  process.on('SIGINT', () => undefined);
+}
+
+interface Outbox {
+  /** Lost while {@link MAX_PENDING} messages wait for an agent that does not read. */
+  send(message: FromWorker): void;
+  /** Never lost, but while one of these waits only the newest of the others is kept. */
+  sendLatest(message: FromWorker): void;
+}
+
+const MAX_PENDING = 256;
+
+function createOutbox(): Outbox {
+  let pending = 0;
+  let latest: FromWorker | null = null;
+  let latestPending = false;
+  const post = (message: FromWorker, onSent: () => void): void => {
+    if (process.connected) process.send?.(message, undefined, undefined, onSent);
+  };
+  const send = (message: FromWorker): void => {
+    if (pending >= MAX_PENDING) return;
+    pending++;
+    post(message, () => {
+      pending--;
+    });
+  };
+  const sendLatest = (message: FromWorker): void => {
+    if (latestPending) {
+      latest = message;
+      return;
+    }
+    latestPending = true;
+    post(message, () => {
+      latestPending = false;
+      const next = latest;
+      latest = null;
+      if (next !== null) sendLatest(next);
+    });
+  };
+  return { send, sendLatest };
+}
+
+/** The agent's log is the only one: transitions travel there as messages. */
+function channelLogger(
+  send: (message: FromWorker) => void,
+  inherited: Readonly<Record<string, unknown>>,
+): Logger {
+  const line =
+    (level: 'info' | 'warn') =>
+    (event: string, fields: Readonly<Record<string, unknown>> = {}): void =>
+      send({ kind: 'log', level, event, fields: { ...inherited, ...fields } });
+  return {
+    debug: () => undefined,
+    info: line('info'),
+    warn: line('warn'),
+    error: line('warn'),
+    child: (fields) => channelLogger(send, { ...inherited, ...fields }),
+  };
+}
+
+main();
