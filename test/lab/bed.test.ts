@@ -1,6 +1,8 @@
 /** The bed itself, proven with keepalived as the owner of the VIP: no product is needed here. */
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ApiServer, apiServerPort } from './api-server.ts';
 import { monotonicMs, until } from './clock.ts';
@@ -16,12 +18,71 @@ test('a lab leaves no namespace, process or file behind', async () => {
 
   await lab.close();
 
-  assert.equal(existsSync(`/proc/${sleeper.pid}`), false);
+  assert.equal(isRunning(sleeper.pid), false);
   assert.equal(existsSync(lab.directory), false);
   assert.deepEqual(
     readdirSync('/run/netns').filter((name) => name.startsWith(lab.switchNamespace.slice(0, -6))),
     [],
   );
+});
+
+/** A program that makes a lab with a process in it, says so, and waits. */
+const labProgram = `
+  import { createLab } from '${new URL('lab.ts', import.meta.url).href}';
+  const lab = await createLab({ hosts: 2 });
+  const sleeper = lab.host('n1').spawn(['sleep', '300'], { log: 'sleep' });
+  console.log(JSON.stringify({ pid: sleeper.pid, directory: lab.directory }));
+  setInterval(() => undefined, 1000);
+`;
+
+interface StartedLab {
+  readonly child: ChildProcess;
+  readonly sleeperPid: number;
+  readonly directory: string;
+}
+
+async function startLabProgram(): Promise<StartedLab> {
+  const child = spawn(process.execPath, ['--input-type=module-typescript', '-e', labProgram], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const { pid, directory } = JSON.parse(line.toString()) as { pid: number; directory: string };
+  return { child, sleeperPid: pid, directory };
+}
+
+function remains({ child, sleeperPid, directory }: StartedLab): readonly string[] {
+  const namespaces = readdirSync('/run/netns').filter((name) => name.includes(`${child.pid}x`));
+  const process = isRunning(sleeperPid) ? [`process ${sleeperPid}`] : [];
+  return [...namespaces, ...process, ...(existsSync(directory) ? [directory] : [])];
+}
+
+/** Not so when only its entry waits for somebody to read its exit status. */
+function isRunning(pid: number): boolean {
+  if (!existsSync(`/proc/${pid}/status`)) return false;
+  return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  test(`a lab interrupted by ${signal} leaves nothing behind`, async () => {
+    const program = await startLabProgram();
+
+    program.child.kill(signal);
+    await once(program.child, 'exit');
+
+    assert.deepEqual(remains(program), []);
+  });
+}
+
+test('what a killed lab left is swept by the next', async () => {
+  const program = await startLabProgram();
+  program.child.kill('SIGKILL');
+  await once(program.child, 'exit');
+  assert.equal(remains(program).length, 6);
+
+  const next = await createLab({ hosts: 1 });
+  await next.close();
+
+  assert.deepEqual(remains(program), []);
 });
 
 test('a graceful hand-over of keepalived is seen as one move and one gap', async () => {

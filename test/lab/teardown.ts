@@ -11,6 +11,9 @@ import { runSync } from './shell.ts';
 const namespacePattern = /^hfl(\d+)x\d+-/;
 const directoryPattern = /^holdfast-lab-(\d+)-/;
 
+/** Each costs a few ms per namespace; one or two are enough. */
+const maxKillRounds = 50;
+
 export interface Footprint {
   /** All the lab's namespaces begin with this. */
   readonly prefix: string;
@@ -30,10 +33,12 @@ function namespaces(): readonly string[] {
 }
 
 function remove(names: readonly string[]): void {
-  for (const name of names) {
-    for (const pid of runSync(['ip', 'netns', 'pids', name]).split(/\s+/)) {
-      if (pid !== '') kill(Number(pid), 'SIGKILL');
-    }
+  // A process is gone a moment after SIGKILL, and may have started another meanwhile.
+  for (let round = 0; round < maxKillRounds; round++) {
+    const pids = names.flatMap((name) => runSync(['ip', 'netns', 'pids', name]).split(/\s+/));
+    const living = pids.filter((pid) => pid !== '');
+    if (living.length === 0) break;
+    for (const pid of living) kill(Number(pid), 'SIGKILL');
   }
   if (names.length > 0) {
     runSync(['ip', '-batch', '-'], names.map((name) => `netns del ${name}\n`).join(''));
@@ -46,13 +51,15 @@ export function tearDown({ prefix, directory }: Footprint): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 3 });
 }
 
-/** Takes down what labs of processes that are no more left behind. */
-export function sweepDeadLabs(): void {
-  remove(namespaces().filter((name) => ownerIsDead(namespacePattern, name)));
-  for (const name of readdirSync(tmpdir())) {
-    if (!ownerIsDead(directoryPattern, name)) continue;
-    rmSync(join(tmpdir(), name), { recursive: true, force: true });
-  }
+/** Takes down what labs of processes that are no more left behind, and returns its names. */
+export function sweepDeadLabs(): readonly string[] {
+  const dead = namespaces().filter((name) => ownerIsDead(namespacePattern, name));
+  remove(dead);
+  const directories = readdirSync(tmpdir())
+    .filter((name) => ownerIsDead(directoryPattern, name))
+    .map((name) => join(tmpdir(), name));
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+  return [...dead, ...directories];
 }
 
 function ownerIsDead(pattern: RegExp, name: string): boolean {
