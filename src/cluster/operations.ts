@@ -19,7 +19,7 @@ export interface ApplySpecRequest {
 export interface ApplySpecResult {
   readonly revision: number;
   readonly changed: boolean;
-  /** One line per difference: `+ vips[1].address: 10.0.0.101`, `- …`, `~ path: old → new`. */
+  /** One line per difference: `+ vips[10.0.0.101].address: …`, `- …`, `~ path: old → new`. */
   readonly changes: readonly string[];
 }
 
@@ -73,8 +73,17 @@ export interface AdmitResult {
   /** PEM; only for nodes that sign, so not for witnesses. */
   readonly caKey: string | null;
   readonly vips: readonly { readonly address: string; readonly interface: string | null }[];
+  /** Whom the joiner may believe, and where they are, until the leader's first snapshot says so. */
+  readonly members: readonly AdmittedPeer[];
   /** This key was admitted before under this name: nothing was added. */
   readonly already: boolean;
+}
+
+export interface AdmittedPeer {
+  readonly id: string;
+  readonly name: string;
+  readonly address: string;
+  readonly publicKeyHash: string;
 }
 
 /** What a member says of itself when its agent starts, when something of it changed. */

@@ -1,0 +1,89 @@
+/**
+ * Commands: the only ways to change the replicated state. Whatever a command needs to know of the
+ * world (the wall clock, a random id) its proposer wrote into it, so that applying it is a pure
+ * function on every member.
+ */
+import { unreachable } from '../base/assert.ts';
+import type { ConfChange, NodeId } from '../raft/types.ts';
+import type { Spec } from './spec.ts';
+import type { JoinToken } from './state.ts';
+
+export type Command =
+  | { readonly type: 'noop' }
+  | {
+      readonly type: 'set-spec';
+      readonly spec: Spec;
+      /** Refused unless this is the revision in force; null replaces whatever is there. */
+      readonly expectedRevision: number | null;
+    }
+  | AddMember
+  | { readonly type: 'promote-members'; readonly ids: readonly NodeId[] }
+  | { readonly type: 'remove-member'; readonly id: NodeId }
+  | {
+      readonly type: 'update-member';
+      readonly id: NodeId;
+      readonly address: string;
+      readonly version: string;
+      readonly formatVersion: number;
+      readonly certExpires: string;
+      readonly macs: readonly string[];
+    }
+  | { readonly type: 'add-token'; readonly token: JoinToken; readonly nowWallMs: number }
+  | { readonly type: 'revoke-token'; readonly id: string };
+
+/** A joiner becomes a learner and consumes one use of its token. */
+export interface AddMember {
+  readonly type: 'add-member';
+  readonly id: NodeId;
+  readonly name: string;
+  readonly address: string;
+  readonly joinsAs: 'voter' | 'witness';
+  readonly publicKeyHash: string;
+  readonly version: string;
+  readonly formatVersion: number;
+  readonly certExpires: string;
+  readonly tokenId: string;
+  readonly nowWallMs: number;
+}
+
+export type CommandType = Command['type'];
+
+/** What became of an applied command; a refused one changed nothing. */
+export type CommandResult =
+  | { readonly ok: true; readonly index: number; readonly changed: boolean }
+  | {
+      readonly ok: false;
+      readonly code: string;
+      readonly message: string;
+      readonly hint?: string;
+      readonly facts?: Readonly<Record<string, unknown>>;
+    };
+
+/** The lowest format version that understands `command`: all of them came with the first. */
+export function commandFormat(_command: Command): number {
+  return 1;
+}
+
+/** The change of Raft's configuration that a command means, or null where it means none. */
+export function confChangeOf(command: Command): ConfChange | null {
+  switch (command.type) {
+    case 'add-member':
+      return { mode: 'simple', changes: [{ type: 'add-learner', id: command.id }] };
+    case 'promote-members':
+      // Two at once need joint consensus: in between there would be an even number of voters.
+      return {
+        mode: command.ids.length > 1 ? 'joint' : 'simple',
+        changes: command.ids.map((id) => ({ type: 'add-voter', id })),
+      };
+    case 'remove-member':
+      return { mode: 'simple', changes: [{ type: 'remove', id: command.id }] };
+    case 'noop':
+    case 'set-spec':
+    case 'update-member':
+    case 'add-token':
+    case 'revoke-token':
+      return null;
+    default:
+      return unreachable(command);
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Spec ⇄ protobuf. What is stored is the complete spec, defaults included, so that a later program
+ * with other defaults reads the same intent.
+ */
+
+import * as pb from '../../proto/gen/state.ts';
+import { assert, defined } from '../base/assert.ts';
+import type { FrontendSpec, HealthCheckSpec, Spec, TimingProfile } from './spec.ts';
+
+/** A table of words ⇄ enum numbers. */
+export type Words<T extends string> = Readonly<Record<T, number>>;
+
+/** The word whose number is `value`; a number that this program does not know is an error. */
+export function wordOf<T extends string>(words: Words<T>, value: number, what: string): T {
+  const found = (Object.keys(words) as T[]).find((word) => words[word] === value);
+  assert(found !== undefined, `${what} ${value} is not known`);
+  return found;
+}
+
+const profiles = {
+  auto: pb.TimingProfile.AUTO,
+  lan: pb.TimingProfile.LAN,
+  balanced: pb.TimingProfile.BALANCED,
+  wan: pb.TimingProfile.WAN,
+} as const satisfies Words<TimingProfile>;
+
+const protocols = {
+  tcp: pb.Protocol.TCP,
+  udp: pb.Protocol.UDP,
+} as const satisfies Words<FrontendSpec['protocol']>;
+
+const dataPaths = {
+  auto: pb.DataPath.AUTO,
+  nftables: pb.DataPath.NFTABLES,
+  ipvs: pb.DataPath.IPVS,
+  proxy: pb.DataPath.PROXY,
+  http: pb.DataPath.HTTP,
+  none: pb.DataPath.NONE,
+} as const satisfies Words<FrontendSpec['dataPath']>;
+
+const schedulers = {
+  'round-robin': pb.Scheduler.ROUND_ROBIN,
+  weighted: pb.Scheduler.WEIGHTED,
+  'least-connections': pb.Scheduler.LEAST_CONNECTIONS,
+  'source-hash': pb.Scheduler.SOURCE_HASH,
+} as const satisfies Words<FrontendSpec['scheduler']>;
+
+const checkTypes = {
+  tcp: pb.HealthCheckType.TCP,
+  http: pb.HealthCheckType.HTTP,
+  https: pb.HealthCheckType.HTTPS,
+  none: pb.HealthCheckType.NONE,
+} as const satisfies Words<HealthCheckSpec['type']>;
+
+export function specToProto(spec: Spec): pb.Spec {
+  return {
+    timing:
+      typeof spec.timing === 'string'
+        ? { $case: 'profile', value: profiles[spec.timing] }
+        : { $case: 'values', value: { ...spec.timing } },
+    vips: spec.vips.map((vip) => ({ address: vip.address, interface: vip.interface ?? '' })),
+    frontends: spec.frontends.map((frontend) => ({
+      name: frontend.name,
+      vip: frontend.vip,
+      port: frontend.port,
+      protocol: protocols[frontend.protocol],
+      dataPath: dataPaths[frontend.dataPath],
+      scheduler: schedulers[frontend.scheduler],
+      membersPort: frontend.backends.members?.port ?? 0,
+      drainedMembers: [...frontend.backends.drainedMembers],
+      staticBackends: frontend.backends.static.map((backend) => ({ ...backend })),
+      healthCheck: {
+        ...frontend.healthCheck,
+        type: checkTypes[frontend.healthCheck.type],
+        caFile: frontend.healthCheck.caFile ?? '',
+      },
+    })),
+  };
+}
+
+export function specFromProto(spec: pb.Spec): Spec {
+  return {
+    timing: timingFromProto(defined(spec.timing, 'timing')),
+    vips: spec.vips.map((vip) => ({ address: vip.address, interface: vip.interface || null })),
+    frontends: spec.frontends.map((frontend) => ({
+      name: frontend.name,
+      vip: frontend.vip,
+      port: frontend.port,
+      protocol: wordOf(protocols, frontend.protocol, 'protocol'),
+      dataPath: wordOf(dataPaths, frontend.dataPath, 'data path'),
+      scheduler: wordOf(schedulers, frontend.scheduler, 'scheduler'),
+      backends: {
+        members: frontend.membersPort === 0 ? null : { port: frontend.membersPort },
+        drainedMembers: frontend.drainedMembers,
+        static: frontend.staticBackends.map((backend) => ({ ...backend })),
+      },
+      healthCheck: checkFromProto(defined(frontend.healthCheck, 'health check')),
+    })),
+  };
+}
+
+function timingFromProto(timing: Exclude<pb.Spec['timing'], undefined>): Spec['timing'] {
+  if (timing.$case === 'profile') return wordOf(profiles, timing.value, 'timing profile');
+  const { heartbeatMs, promiseMs, jitterMs } = timing.value;
+  return { heartbeatMs, promiseMs, jitterMs };
+}
+
+function checkFromProto(check: pb.HealthCheck): HealthCheckSpec {
+  const { path, intervalMs, timeoutMs, rise, fall, expectStatus } = check;
+  return {
+    type: wordOf(checkTypes, check.type, 'health check type'),
+    path,
+    intervalMs,
+    timeoutMs,
+    rise,
+    fall,
+    expectStatus,
+    caFile: check.caFile || null,
+  };
+}
