@@ -109,6 +109,11 @@ export interface LeaseView {
   readonly ownTermCommitted: boolean;
   /** Rule R8: the lease of this term was given away; no VIP again in this term. */
   readonly released: boolean;
+  /**
+   * Rule R8: a transfer's target is level and waits. The owner takes the VIP out of the kernel and
+   * then calls `releaseLease`; only that lets the target campaign.
+   */
+  readonly wantsRelease: boolean;
 }
 
 /** Whether this node could hold a VIP, with the reason if not; travels in each heartbeat's echo. */

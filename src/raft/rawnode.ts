@@ -1,0 +1,420 @@
+/**
+ * The core's only door: inputs in, one `Ready` out, nothing else. Same state and same input give the
+ * same output. The driver's order for each Ready, which all safety rests on:
+ *
+ * 1. what `lease` means for the VIP (a lost one is dropped before anything leaves, rule R9);
+ * 2. start writing `hard`, `entries` and `snapshot`, in one batch, synced if `mustSync`;
+ * 3. send `messages`;
+ * 4. when that batch and all before it are durable: send `afterAppend`, call `advance`;
+ * 5. apply `committed` in order, `applyConfChange` or `rejectConfChange` for each configuration change.
+ *
+ * `ready` may be called again before the last one was advanced; nothing is handed out twice.
+ */
+import { assert } from '../base/assert.ts';
+import { campaignSoftly, mayCampaign, ownVoteDurable } from './candidate.ts';
+import type { ProposeResult, RaftConfig, ReadIndexResult, TransferResult } from './config.ts';
+import { Core } from './core.ts';
+import { readIndex, startRound } from './leader.ts';
+import {
+  applyConfChange,
+  hasPendingConfChange,
+  maybeAutoLeave,
+  proposeConfChange,
+  rejectConfChange,
+} from './membership.ts';
+import type { Message } from './message.ts';
+import type { ProgressState } from './progress.ts';
+import { propose } from './proposal.ts';
+import { nextDeadline, step, tick } from './raft.ts';
+import type { ReadState } from './readonly.ts';
+import { flush, handleOwnAppend, handleSnapshotStatus, handleUnreachable } from './replication.ts';
+import { releaseLease, transferLeader, wantsRelease } from './transfer.ts';
+import type {
+  ConfChange,
+  Eligibility,
+  Entry,
+  EntryId,
+  HardState,
+  Index,
+  LeaseView,
+  LogReader,
+  MemberConfig,
+  Millis,
+  NodeId,
+  Role,
+  Snapshot,
+  Term,
+  Timing,
+} from './types.ts';
+
+export type { ProposeResult, RaftConfig, ReadIndexResult, TransferResult } from './config.ts';
+export type { ReadState } from './readonly.ts';
+
+/** What there is to do; see the head of this file for the order. */
+export interface Ready {
+  /** To persist; absent if unchanged since the last Ready. */
+  readonly hard?: HardState;
+  /** To persist: replaces everything from the index of the first on. */
+  readonly entries: readonly Entry[];
+  /** Received: persist, and restore the state machine from it before anything later. */
+  readonly snapshot?: Snapshot;
+  /** Whether the batch must be synced; a change of the commit index alone need not be. */
+  readonly mustSync: boolean;
+  /** May leave at once. */
+  readonly messages: readonly Message[];
+  /** Only after everything of this Ready and of all before it is durable. */
+  readonly afterAppend: readonly Message[];
+  /** To apply in order, each exactly once; already durable here. */
+  readonly committed: readonly Entry[];
+  /** Reads that may be served once their index is applied. */
+  readonly readStates: readonly ReadState[];
+  /** Contexts of reads that died with a leadership. */
+  readonly failedReads: readonly number[];
+  readonly lease: LeaseView;
+}
+
+export interface PeerStatus {
+  readonly id: NodeId;
+  readonly match: Index;
+  readonly next: Index;
+  readonly state: ProgressState;
+  readonly isLearner: boolean;
+  /** Heard within the last E. */
+  readonly recentlyActive: boolean;
+  /** Ms since its last echo of a heartbeat, on this node's clock; null for none in this term. */
+  readonly lastEchoMs: Millis | null;
+  readonly eligibility: Eligibility | null;
+}
+
+export interface RaftStatus {
+  readonly id: NodeId;
+  readonly term: Term;
+  readonly vote: NodeId | null;
+  readonly role: Role;
+  readonly leader: NodeId | null;
+  readonly commit: Index;
+  /** The last index that was handed out to be applied. */
+  readonly applied: Index;
+  readonly firstIndex: Index;
+  readonly lastIndex: Index;
+  readonly config: MemberConfig;
+  readonly promiseRemainingMs: Millis;
+  readonly leaseRemainingMs: Millis;
+  readonly transferTarget: NodeId | null;
+  readonly pendingConfChange: boolean;
+  /** Every other member, by id; empty unless this node leads. */
+  readonly peers: readonly PeerStatus[];
+}
+
+/** What a Ready gave to the disk and has not heard of yet. */
+interface Batch {
+  /** The term when it was handed out: an answer of an older term says nothing about today's log. */
+  readonly term: Term;
+  readonly hard: HardState | null;
+  /** The end of the log at that time, if any of it was not durable. */
+  readonly lastId: EntryId | null;
+  readonly snapshotIndex: Index | null;
+}
+
+export class RawNode {
+  readonly #core: Core;
+  readonly #batches: Batch[] = [];
+  /** What was last handed out. */
+  #hard: HardState;
+  #lease: LeaseView;
+
+  /**
+   * Starts from what the disk holds, as a follower. The applied index is that of the newest snapshot:
+   * committed entries behind it are handed out again.
+   */
+  constructor(config: RaftConfig, storage: LogReader, now: Millis) {
+    this.#core = new Core(config, storage, now);
+    this.#hard = this.#core.durable;
+    this.#lease = leaseView(this.#core);
+  }
+
+  /** Handles a message that the codec has checked. `now` is read after it was received. */
+  step(now: Millis, message: Message): void {
+    this.#core.advanceTo(now);
+    step(this.#core, message);
+  }
+
+  /** Does whatever is due at `now`: an election, a heartbeat round, a step-down, the end of a transfer. */
+  tick(now: Millis): void {
+    this.#core.advanceTo(now);
+    tick(this.#core);
+  }
+
+  /** When `tick` is next due, on the same clock; Infinity for nothing due. */
+  nextDeadline(): Millis {
+    return nextDeadline(this.#core);
+  }
+
+  /** Proposes an entry. An index is a promise to try, not that it will be committed. */
+  propose(data: Uint8Array): ProposeResult {
+    return propose(this.#core, 'normal', data);
+  }
+
+  /**
+   * Proposes a configuration change; `data` is what the driver decodes when it applies the entry. An
+   * entry of type `conf-change` with empty data is the core's own `leave` of a joint configuration.
+   */
+  proposeConfChange(change: ConfChange, data: Uint8Array): ProposeResult {
+    return proposeConfChange(this.#core, change, data);
+  }
+
+  /** Puts the change of the entry being applied in force; returns the configuration after it. */
+  applyConfChange(now: Millis, change: ConfChange): MemberConfig {
+    this.#core.advanceTo(now);
+    return applyConfChange(this.#core, change);
+  }
+
+  /** The configuration change being applied turned out to be void. */
+  rejectConfChange(): void {
+    rejectConfChange(this.#core);
+  }
+
+  /**
+   * Hands leadership to `to` (rule R8): refused unless it is an eligible voter heard of lately and no
+   * membership change is pending. `lease.wantsRelease` says when the VIP has to go; given up after E.
+   */
+  transferLeader(now: Millis, to: NodeId): TransferResult {
+    this.#core.advanceTo(now);
+    return transferLeader(this.#core, to);
+  }
+
+  /**
+   * The kernel has acknowledged that the VIP is gone: gives the lease away for the rest of this term
+   * and tells everybody. Without a transfer under way the node also steps down.
+   */
+  releaseLease(now: Millis): void {
+    this.#core.advanceTo(now);
+    releaseLease(this.#core);
+  }
+
+  /** Asks for a linearizable read; `context` comes back in `readStates` or in `failedReads`. */
+  readIndex(context: number): ReadIndexResult {
+    return readIndex(this.#core, context);
+  }
+
+  /** Campaigns now rather than at the end of the timer, if nothing forbids it. */
+  campaign(now: Millis): void {
+    this.#core.advanceTo(now);
+    if (mayCampaign(this.#core)) campaignSoftly(this.#core);
+  }
+
+  /** The transport lost its connection for appends to `id`. */
+  reportUnreachable(id: NodeId): void {
+    handleUnreachable(this.#core, id);
+  }
+
+  /** The transport delivered the snapshot to `id`, or failed to. Owed for every snapshot sent. */
+  reportSnapshot(id: NodeId, ok: boolean): void {
+    handleSnapshotStatus(this.#core, id, ok);
+  }
+
+  /** New timing: as leader from the next round on; an election timer under way keeps its E. */
+  setTiming(timing: Timing): void {
+    this.#core.setTiming(timing);
+  }
+
+  setPriority(priority: number): void {
+    this.#core.priority = priority;
+  }
+
+  /** Whether this node may hold a VIP: told to the leader with each echo. */
+  setEligibility(eligibility: Eligibility): void {
+    this.#core.eligibility = eligibility;
+  }
+
+  hasReady(): boolean {
+    const core = this.#core;
+    const { leadership, log } = core;
+    return (
+      core.messages.length > 0 ||
+      core.afterAppend.length > 0 ||
+      core.readStates.length > 0 ||
+      core.failedReads.length > 0 ||
+      log.unstable.hasNext ||
+      log.hasNextCommitted ||
+      this.#nextHard() !== null ||
+      (leadership !== null && (leadership.flushDue || leadership.reads.wantsRound)) ||
+      this.#nextLease() !== this.#lease
+    );
+  }
+
+  /** Takes out everything there is to do. Every Ready must be advanced, in order. */
+  ready(now: Millis): Ready {
+    const core = this.#core;
+    core.advanceTo(now);
+    if (core.leadership?.reads.wantsRound) startRound(core, core.leadership);
+    if (core.leadership?.flushDue) flush(core, core.leadership);
+    this.#lease = this.#nextLease();
+
+    const { unstable } = core.log;
+    const entries = unstable.nextEntries();
+    const snapshot = unstable.nextSnapshot();
+    const hard = this.#nextHard();
+    const mustSync = entries.length > 0 || snapshot !== null || this.#mustSync(hard);
+    if (hard !== null) this.#hard = hard;
+    this.#batches.push({
+      term: core.term,
+      hard,
+      lastId: unstable.length > 0 ? core.log.lastId() : null,
+      snapshotIndex: snapshot?.meta.index ?? null,
+    });
+    unstable.acceptInProgress();
+    if (snapshot !== null) core.log.handOutTo(snapshot.meta.index);
+
+    const ready: Ready = {
+      ...(hard === null ? {} : { hard }),
+      entries,
+      ...(snapshot === null ? {} : { snapshot }),
+      mustSync,
+      messages: core.messages,
+      afterAppend: core.afterAppend,
+      committed: this.#handOut(),
+      readStates: core.readStates,
+      failedReads: core.failedReads,
+      lease: this.#lease,
+    };
+    core.messages = [];
+    core.afterAppend = [];
+    core.readStates = [];
+    core.failedReads = [];
+    maybeAutoLeave(core);
+    return ready;
+  }
+
+  /** The oldest Ready that was not advanced yet is durable. */
+  advance(now: Millis): void {
+    const core = this.#core;
+    core.advanceTo(now);
+    const batch = this.#batches.shift();
+    assert(batch !== undefined, 'more Readys advanced than handed out');
+    if (batch.hard !== null) core.durable = batch.hard;
+    // The log may have been overwritten and written back in a later term while this was under way:
+    // then only the answer to the later write counts, and its batch covers this one too.
+    const current = batch.term === core.term;
+    if (current && batch.lastId !== null) core.log.unstable.stableTo(batch.lastId);
+    if (batch.snapshotIndex !== null) this.#snapshotDurable(batch.snapshotIndex);
+    if (core.durable.term === core.term && core.durable.vote === core.id) ownVoteDurable(core);
+    if (core.leadership !== null && current) {
+      handleOwnAppend(core, core.leadership, core.log.stableIndex);
+    }
+  }
+
+  status(now: Millis): RaftStatus {
+    const core = this.#core;
+    core.advanceTo(now);
+    const { leadership, log, tracker } = core;
+    return {
+      id: core.id,
+      term: core.term,
+      vote: core.vote,
+      role: core.role,
+      leader: core.leader,
+      commit: log.committed,
+      applied: log.handed,
+      firstIndex: log.firstIndex(),
+      lastIndex: log.lastIndex(),
+      config: tracker.config,
+      promiseRemainingMs: core.promise.remaining(core.now),
+      leaseRemainingMs: Math.max(0, (leadership?.lease.deadline ?? 0) - core.now),
+      transferTarget: leadership?.transfer?.to ?? null,
+      pendingConfChange: leadership !== null && hasPendingConfChange(core, leadership),
+      peers: leadership === null ? [] : peerStatuses(core),
+    };
+  }
+
+  #snapshotDurable(index: Index): void {
+    const core = this.#core;
+    core.log.unstable.stableSnapshotTo(index);
+    core.unappliedConfChanges = core.unappliedConfChanges.filter((at) => at > index);
+  }
+
+  #handOut(): readonly Entry[] {
+    const core = this.#core;
+    const committed = core.log.nextCommitted(core.config.maxMessageBytes);
+    const last = committed.at(-1);
+    if (last === undefined) return committed;
+    core.log.handOutTo(last.index);
+    let bytes = 0;
+    for (const entry of committed) {
+      bytes += entry.data.length;
+      if (entry.type === 'conf-change') core.unappliedConfChanges.push(entry.index);
+    }
+    const { leadership } = core;
+    if (leadership !== null) {
+      leadership.uncommittedBytes = Math.max(0, leadership.uncommittedBytes - bytes);
+    }
+    return committed;
+  }
+
+  #nextHard(): HardState | null {
+    const { term, vote, promiseMaxMs, log } = this.#core;
+    const last = this.#hard;
+    const unchanged =
+      last.term === term &&
+      last.vote === vote &&
+      last.commit === log.committed &&
+      last.promiseMaxMs === promiseMaxMs;
+    return unchanged ? null : { term, vote, commit: log.committed, promiseMaxMs };
+  }
+
+  #mustSync(hard: HardState | null): boolean {
+    const last = this.#hard;
+    return (
+      hard !== null &&
+      (hard.term !== last.term ||
+        hard.vote !== last.vote ||
+        hard.promiseMaxMs !== last.promiseMaxMs)
+    );
+  }
+
+  /** The view as it is now; the very object of the last Ready if nothing changed. */
+  #nextLease(): LeaseView {
+    const next = leaseView(this.#core);
+    const last = this.#lease;
+    const unchanged =
+      next.role === last.role &&
+      next.term === last.term &&
+      next.leader === last.leader &&
+      next.deadline === last.deadline &&
+      next.claimNotBefore === last.claimNotBefore &&
+      next.ownTermCommitted === last.ownTermCommitted &&
+      next.released === last.released &&
+      next.wantsRelease === last.wantsRelease;
+    return unchanged ? last : next;
+  }
+}
+
+function leaseView(core: Core): LeaseView {
+  const { leadership, log, role, term, leader } = core;
+  return {
+    role,
+    term,
+    leader,
+    deadline: leadership?.lease.deadline ?? 0,
+    claimNotBefore: leadership?.claimNotBefore ?? 0,
+    ownTermCommitted: leadership !== null && log.handed >= leadership.ownTermIndex,
+    released: leadership?.lease.released ?? false,
+    wantsRelease: leadership !== null && wantsRelease(core, leadership),
+  };
+}
+
+function peerStatuses(core: Core): PeerStatus[] {
+  const { now, timing, tracker } = core;
+  return tracker.all
+    .filter((peer) => peer.id !== core.id)
+    .map((peer) => ({
+      id: peer.id,
+      match: peer.match,
+      next: peer.next,
+      state: peer.state,
+      isLearner: peer.isLearner,
+      recentlyActive: peer.lastHeardAt !== null && now - peer.lastHeardAt <= timing.promiseMs,
+      lastEchoMs: peer.lastEchoAt === null ? null : now - peer.lastEchoAt,
+      eligibility: peer.eligibility,
+    }));
+}
