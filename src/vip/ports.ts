@@ -95,3 +95,14 @@ export interface AnnounceLink {
    */
   probe(vip: VipPlacement, waitMs: Millis): Promise<readonly string[]>;
 }
+
+/**
+ * How a question for an address looks on the wire, and an answer: packet links are given this, so
+ * that they need no codec of their own.
+ */
+export interface ProbeCodec {
+  /** The frame that asks for `address` without claiming it, sent from `mac`. */
+  question(address: string, mac: string): Uint8Array;
+  /** The MAC that claims `address` with this frame, or null where it claims nothing of it. */
+  claimant(address: string, frame: Uint8Array): string | null;
+}

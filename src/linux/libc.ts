@@ -1,0 +1,128 @@
+/**
+ * The C library's calls that the rest of this folder stands on, bound in one place, and the error
+ * that a refused call becomes. Buffers are passed by address for the length of the call only, unless
+ * a comment at the call says otherwise.
+ */
+import koffi from 'koffi';
+import { OperatingError } from '../base/errors.ts';
+
+/** The symbols of this process itself: glibc and musl alike. */
+const library = koffi.load(null);
+
+export const socket: (domain: number, type: number, protocol: number) => number = library.func(
+  'int socket(int, int, int)',
+);
+export const bind: (fd: number, address: Uint8Array, length: number) => number = library.func(
+  'int bind(int, const void *, uint32_t)',
+);
+export const sendTo: (
+  fd: number,
+  bytes: Uint8Array,
+  length: number,
+  flags: number,
+  to: Uint8Array | null,
+  toLength: number,
+) => number = library.func('long sendto(int, const void *, size_t, int, const void *, uint32_t)');
+export const receive: (fd: number, into: Uint8Array, length: number, flags: number) => number =
+  library.func('long recv(int, void *, size_t, int)');
+export const receiveFrom: (
+  fd: number,
+  into: Uint8Array,
+  length: number,
+  flags: number,
+  from: Uint8Array,
+  fromLength: Uint32Array,
+) => number = library.func('long recvfrom(int, void *, size_t, int, void *, void *)');
+export const setSocketOption: (
+  fd: number,
+  level: number,
+  name: number,
+  value: Uint8Array,
+  length: number,
+) => number = library.func('int setsockopt(int, int, int, const void *, uint32_t)');
+export const getSocketOption: (
+  fd: number,
+  level: number,
+  name: number,
+  value: Uint8Array,
+  length: Uint32Array,
+) => number = library.func('int getsockopt(int, int, int, void *, void *)');
+export const closeFd: (fd: number) => number = library.func('int close(int)');
+export const interfaceIndex: (name: string) => number = library.func(
+  'uint if_nametoindex(const char *)',
+);
+export const clockGetTime: (clock: number, into: Uint32Array) => number = library.func(
+  'int clock_gettime(int, void *)',
+);
+export const processControl: (option: number, argument: number) => number =
+  library.func('int prctl(int, ulong)');
+export const setScheduler: (pid: number, policy: number, parameters: Int32Array) => number =
+  library.func('int sched_setscheduler(int, int, const void *)');
+export const lockAllMemory: (flags: number) => number = library.func('int mlockall(int)');
+/** bpf(2) has no wrapper in the C library. */
+export const syscallBpf: (
+  number: number,
+  command: number,
+  attributes: Uint8Array,
+  size: number,
+) => number = library.func('long syscall(long, int, void *, uint)');
+
+const errorText: (errno: number) => string = library.func('const char *strerror(int)');
+
+/** errno(3) by name, as far as this folder tells them apart (asm-generic/errno-base.h, errno.h). */
+export const Errno = {
+  EPERM: 1,
+  ENOENT: 2,
+  EINTR: 4,
+  EAGAIN: 11,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  EADDRNOTAVAIL: 99,
+  ENOBUFS: 105,
+  EOPNOTSUPP: 95,
+} as const;
+
+/** A call that the kernel refused. `errno` tells why; the text is for people. */
+export class KernelError extends OperatingError {
+  readonly errno: number;
+
+  constructor(what: string, errno: number) {
+    super({
+      code: 'kernel-refused',
+      message: `${what}: ${errorText(errno)}`,
+      ...(errno === Errno.EPERM && {
+        hint: 'run as root, or with CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF',
+      }),
+      facts: { what, errno },
+    });
+    this.errno = errno;
+  }
+}
+
+/** The errno of the call just made; to be read before any other call. */
+export function lastErrno(): number {
+  return koffi.errno();
+}
+
+/** Returns `result` of a call that says -1 on failure; throws {@link KernelError} then. */
+export function check(result: number, what: string): number {
+  if (result < 0) throw new KernelError(what, lastErrno());
+  return result;
+}
+
+/** Runs `action`; a kernel's refusal with one of `errnos` counts as done. True if it acted. */
+export function unless(errnos: readonly number[], action: () => void): boolean {
+  try {
+    action();
+    return true;
+  } catch (error) {
+    if (error instanceof KernelError && errnos.includes(error.errno)) return false;
+    throw error;
+  }
+}
+
+/** The address of `bytes` for a field of a kernel structure; keep `bytes` alive through the call. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return koffi.address(bytes);
+}

@@ -1,0 +1,121 @@
+/**
+ * A netlink socket that asks and waits: each call returns when the kernel has answered, which it does
+ * within the call itself, so nothing here can be overtaken by an event. Letting go of an address
+ * needs exactly this: "returned" means "acknowledged".
+ */
+import { assert } from '../base/assert.ts';
+import { OperatingError } from '../base/errors.ts';
+import {
+  check,
+  closeFd,
+  Errno,
+  KernelError,
+  lastErrno,
+  receive,
+  sendTo,
+  setSocketOption,
+  socket,
+} from './libc.ts';
+import { decodeMessages, encodeMessage, type NetlinkMessage } from './netlink-message.ts';
+
+const AF_NETLINK = 16;
+const SOCK_RAW_CLOEXEC = 3 | 0x80000;
+const SOL_SOCKET = 1;
+const SO_RCVTIMEO = 20;
+
+/** linux/netlink.h */
+const NLMSG_ERROR = 2;
+const NLMSG_DONE = 3;
+const NLM_F_REQUEST = 0x1;
+const NLM_F_ACK = 0x4;
+const NLM_F_DUMP = 0x300;
+export const NLM_F_REPLACE = 0x100;
+export const NLM_F_EXCL = 0x200;
+export const NLM_F_CREATE = 0x400;
+
+/** The kernel fills dumps in pages; 32 KiB is what iproute2 offers, too. */
+const RECEIVE_BYTES = 32 * 1024;
+/** Only a bug or a broken kernel leaves a request without an answer for so long. */
+const ANSWER_TIMEOUT_SECONDS = 2;
+
+export interface NetlinkRequest {
+  readonly type: number;
+  /** Beside REQUEST, ACK and DUMP, which are set as needed. */
+  readonly flags?: number;
+  readonly payload: Uint8Array;
+  /** For the error: what a person would call it. */
+  readonly what: string;
+}
+
+export class NetlinkSocket {
+  readonly #fd: number;
+  readonly #buffer = Buffer.alloc(RECEIVE_BYTES);
+  readonly #kernel = Buffer.alloc(12);
+  #sequence = 0;
+
+  /** @param protocol NETLINK_ROUTE is 0, NETLINK_NETFILTER 12. */
+  constructor(protocol: number) {
+    this.#fd = check(socket(AF_NETLINK, SOCK_RAW_CLOEXEC, protocol), 'open a netlink socket');
+    const timeout = Buffer.alloc(16);
+    timeout.writeUInt32LE(ANSWER_TIMEOUT_SECONDS, 0);
+    check(setSocketOption(this.#fd, SOL_SOCKET, SO_RCVTIMEO, timeout, 16), 'set a receive timeout');
+    this.#kernel.writeUInt16LE(AF_NETLINK, 0);
+  }
+
+  /** Does what `request` says; throws {@link KernelError} where the kernel refuses. */
+  acknowledge(request: NetlinkRequest): void {
+    this.#exchange(request, NLM_F_REQUEST | NLM_F_ACK | (request.flags ?? 0), () => undefined);
+  }
+
+  /** Every object that the kernel lists for `request`. */
+  dump(request: NetlinkRequest): NetlinkMessage[] {
+    const messages: NetlinkMessage[] = [];
+    this.#exchange(request, NLM_F_REQUEST | NLM_F_DUMP | (request.flags ?? 0), (message) => {
+      messages.push({ ...message, payload: Buffer.from(message.payload) });
+    });
+    return messages;
+  }
+
+  close(): void {
+    closeFd(this.#fd);
+  }
+
+  #exchange(
+    request: NetlinkRequest,
+    flags: number,
+    onMessage: (message: NetlinkMessage) => void,
+  ): void {
+    const { type, payload, what } = request;
+    this.#sequence = (this.#sequence + 1) >>> 0;
+    const bytes = encodeMessage({ type, flags, sequence: this.#sequence }, payload);
+    check(sendTo(this.#fd, bytes, bytes.length, 0, this.#kernel, this.#kernel.length), what);
+    for (;;) {
+      for (const message of decodeMessages(this.#receive(what))) {
+        if (message.sequence !== this.#sequence) continue;
+        if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
+          const errno = message.payload.length >= 4 ? -message.payload.readInt32LE(0) : 0;
+          if (errno > 0) throw new KernelError(what, errno);
+          return;
+        }
+        onMessage(message);
+      }
+    }
+  }
+
+  #receive(what: string): Buffer {
+    for (;;) {
+      const length = receive(this.#fd, this.#buffer, this.#buffer.length, 0);
+      if (length >= 0) {
+        assert(length <= this.#buffer.length, 'a netlink answer was cut short');
+        return this.#buffer.subarray(0, length);
+      }
+      const errno = lastErrno();
+      if (errno === Errno.EINTR) continue;
+      if (errno !== Errno.EAGAIN) throw new KernelError(what, errno);
+      throw new OperatingError({
+        code: 'kernel-silent',
+        message: `${what}: no answer from the kernel in ${ANSWER_TIMEOUT_SECONDS} s`,
+      });
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * The nft(8) binary: a script on its standard input is one transaction, all or nothing. The binary
+ * and not netlink, because a ruleset as text is what a person will compare with `nft list ruleset`.
+ */
+import { execFile, spawnSync } from 'node:child_process';
+import { assert } from '../base/assert.ts';
+import { errorCode, OperatingError } from '../base/errors.ts';
+import { Errno, unless } from './libc.ts';
+import { attribute, cString } from './netlink-message.ts';
+import { NetlinkSocket } from './netlink-socket.ts';
+
+/** All tables of ours, in whatever family, bear this name. */
+export const TABLE = 'holdfast';
+
+/** Longest that a transaction may take before it counts as failed. */
+const TIMEOUT_MS = 10_000;
+
+const NETLINK_NETFILTER = 12;
+/** linux/netfilter/nfnetlink.h, nf_tables.h */
+const NFT_MSG_GETTABLE = (10 << 8) | 1;
+const NFTA_TABLE_NAME = 1;
+/** linux/netfilter.h */
+export const NftFamily = { inet: 1, arp: 3, netdev: 5 } as const;
+export type NftFamily = keyof typeof NftFamily;
+
+const OPTIONS = { timeout: TIMEOUT_MS, encoding: 'utf8' } as const;
+
+/** Runs `script` and waits; for the moments when nothing may go on before it is in force. */
+export function nftSync(script: string): void {
+  const { error, status, stderr } = spawnSync('nft', ['-f', '-'], { ...OPTIONS, input: script });
+  if (error !== undefined) throw failure(error, '');
+  if (status !== 0) throw failure(undefined, stderr);
+}
+
+/** Runs `script`; resolves when it is in force. */
+export function nft(script: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = execFile('nft', ['-f', '-'], OPTIONS, (error, _stdout, stderr) => {
+      if (error === null) resolve();
+      else reject(failure(error, stderr));
+    });
+    // The process may be gone before it has read everything; its exit tells why.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(script);
+  });
+}
+
+/** A script that leaves exactly `body` in our table, whatever was in it before. */
+export function replaceTable(family: NftFamily, body: string): string {
+  return `${removeTable(family)}table ${family} ${TABLE} {\n${body}}\n`;
+}
+
+/** A script that removes our table, whether or not it is there. */
+export function removeTable(family: NftFamily): string {
+  return `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`;
+}
+
+/** An interface's name as a string of nft's language. */
+export function nftInterface(name: string): string {
+  assert(/^[^\s/"\\*]{1,15}$/.test(name), `interface name ${JSON.stringify(name)} is not usable`);
+  return `"${name}"`;
+}
+
+/** Whether our table of this family is there; asks the kernel, without the binary. */
+export function tableExists(family: NftFamily): boolean {
+  const socket = new NetlinkSocket(NETLINK_NETFILTER);
+  try {
+    // struct nfgenmsg: family, version, resource id.
+    const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
+    const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(TABLE))]);
+    // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
+    const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
+    const what = `look for the nft table ${family} ${TABLE}`;
+    return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+  } finally {
+    socket.close();
+  }
+}
+
+function failure(error: Error | undefined, stderr: string): OperatingError {
+  if (errorCode(error) === 'ENOENT') {
+    return new OperatingError({
+      code: 'nft-missing',
+      message: 'the program nft is not installed',
+      hint: 'install the package nftables',
+      cause: error,
+    });
+  }
+  const [firstLine = ''] = stderr.trim().split('\n');
+  return new OperatingError({
+    code: 'nft-failed',
+    message: `nft refused a ruleset: ${firstLine === '' ? (error?.message ?? '') : firstLine}`,
+    facts: { stderr },
+    cause: error,
+  });
+}

@@ -1,0 +1,84 @@
+/**
+ * The fence on the real kernel, seen from the wire: whatever happens to the process that holds a
+ * VIP, no frame speaks for the VIP once the lease is over. Needs root.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { after, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf } from './netns.ts';
+import { answerKind, questions, Wire } from './wire.ts';
+
+const LEASE_MS = 250;
+const RENEW_EVERY_MS = 30;
+const VIPS = ['10.77.0.100', 'fd77::100'];
+
+enterFreshNamespace();
+const peer = addNamespace('peer');
+cable('eth0', peer, { v4: '10.77.0', v6: 'fd77' });
+const wire = inNamespace(peer, () => new Wire('eth0'));
+const mac = inNamespace(peer, () => macOf('eth0'));
+const peerMac = macOf('eth0');
+after(() => wire.close());
+
+async function startHolder(): Promise<ChildProcess> {
+  const vips = VIPS.map((address) => ({ address, interface: 'eth0' }));
+  const options = { vips, leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS };
+  const entry = new URL('./holder.ts', import.meta.url).pathname;
+  const child = spawn(process.execPath, [entry, JSON.stringify(options)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout ?? child, 'data');
+  return child;
+}
+
+const frames = VIPS.flatMap((vip) => {
+  const address = vip.includes(':') ? 'fd77::2' : '10.77.0.2';
+  return [...questions({ mac, address, peerMac, vip }).values()];
+});
+
+/** Asks everything each 2 ms for `forMs`; the last answer of each kind, in ms from the start. */
+async function interrogate(forMs: number): Promise<Map<string, number>> {
+  wire.take();
+  const last = new Map<string, number>();
+  const start = performance.now();
+  while (performance.now() - start < forMs) {
+    for (const frame of frames) wire.send(frame);
+    await pause(2);
+    for (const frame of wire.take()) {
+      for (const vip of VIPS) {
+        const kind = answerKind(vip, frame);
+        if (kind !== null) last.set(`${vip} ${kind}`, performance.now() - start);
+      }
+    }
+  }
+  return last;
+}
+
+const EVERY_ANSWER = [
+  '10.77.0.100 arp',
+  '10.77.0.100 ping',
+  'fd77::100 neighbour',
+  'fd77::100 ping',
+];
+
+for (const signal of ['SIGSTOP', 'SIGKILL'] as const) {
+  test(`the VIP falls silent within the lease after ${signal} of its holder`, async () => {
+    const holder = await startHolder();
+    try {
+      const before = await interrogate(300);
+      assert.deepEqual([...before.keys()].sort(), EVERY_ANSWER);
+
+      holder.kill(signal);
+      const after = await interrogate(600);
+
+      for (const [kind, lastMs] of after) {
+        assert.ok(lastMs <= LEASE_MS, `${kind} was answered ${lastMs} ms after ${signal}`);
+      }
+      console.log(signal, [...after]);
+    } finally {
+      holder.kill('SIGKILL');
+    }
+  });
+}
