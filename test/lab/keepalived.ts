@@ -11,17 +11,19 @@ export interface KeepalivedOptions {
   readonly vip: string;
   /** Seconds between two advertisements; its default is 1. */
   readonly advertSeconds: number;
+  /** Of the first of the hosts; the others have ten less each. */
+  readonly firstPriority?: number;
 }
 
 /** Every host starts as BACKUP with its own priority, n1 the highest. */
 export function startKeepalived(
   hosts: readonly Host[],
-  { vip, advertSeconds }: KeepalivedOptions,
+  { vip, advertSeconds, firstPriority = 150 }: KeepalivedOptions,
 ): ReadonlyMap<string, Child> {
   return new Map(
     hosts.map((host, i) => {
       const file = join(host.directory, 'keepalived.conf');
-      writeFileSync(file, configuration({ vip, advertSeconds, priority: 150 - 10 * i }));
+      writeFileSync(file, configuration({ vip, advertSeconds, priority: firstPriority - 10 * i }));
       return [host.name, daemon(host, file)];
     }),
   );
@@ -43,7 +45,9 @@ function daemon(host: Host, file: string): Child {
   );
 }
 
-function configuration(options: KeepalivedOptions & { readonly priority: number }): string {
+function configuration(
+  options: Omit<KeepalivedOptions, 'firstPriority'> & { readonly priority: number },
+): string {
   const { vip, advertSeconds, priority } = options;
   return `global_defs {
   vrrp_version 3
