@@ -262,12 +262,17 @@ export class Frontend {
     if (this.#backends.get(backend.name) === backend) this.#judge();
   }
 
+  /** Probes as soon as that is decent, without waiting for the backend's turn. */
   #probeNow(backend: Backend): void {
     if (this.#closed || backend.probe !== null) return;
     if (this.#backends.get(backend.name) !== backend) return;
-    if (this.#parts.clock.now() < backend.probedAt + PROBE_SPACING_MS) return;
+    this.#probeAt(backend, backend.probedAt + PROBE_SPACING_MS);
+  }
+
+  #probeAt(backend: Backend, at: Millis): void {
+    const { clock } = this.#parts;
     backend.timer?.cancel();
-    void this.#probe(backend);
+    backend.timer = clock.after(Math.max(0, at - clock.now()), () => void this.#probe(backend));
   }
 
   async #probe(backend: Backend): Promise<void> {
@@ -279,8 +284,7 @@ export class Frontend {
     if (probe.signal.aborted) return;
     backend.probe = null;
     this.#know(backend, afterProbe(backend.health, result, this.#thresholds()));
-    const pauseMs = backend.probedAt + this.#desired.healthCheck.intervalMs - clock.now();
-    backend.timer = clock.after(Math.max(0, pauseMs), () => void this.#probe(backend));
+    this.#probeAt(backend, backend.probedAt + this.#desired.healthCheck.intervalMs);
   }
 
   #thresholds(): Thresholds {

@@ -50,9 +50,9 @@ export class Steerer {
 
   /** Makes these, and only these, redirects stand, sooner or later. */
   want(redirects: readonly Redirect[]): void {
-    const before = this.#wanted;
+    if (this.#wanted !== null && sameRedirects(this.#wanted, redirects)) return;
     this.#wanted = redirects;
-    if (before === null || !sameRedirects(before, redirects)) this.#go();
+    this.#go();
   }
 
   /** Removes every redirect; rejects when that failed. */

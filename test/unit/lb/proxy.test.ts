@@ -1,0 +1,473 @@
+/** The userspace proxy on real sockets: what a client sees, whatever the backends do. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import * as net from 'node:net';
+import { suite, test } from 'node:test';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import type { DesiredFrontend } from '../../../src/lb/ports.ts';
+import { FINAL_CONNECT_TIMEOUT_MS } from '../../../src/lb/proxy.ts';
+import {
+  ask,
+  Backend,
+  Balance,
+  closedPort,
+  errorOf,
+  frontendOf,
+  HttpBackend,
+  TCP_CHECK,
+} from './world.ts';
+
+/** Probes that come once: what follows is seen by clients alone. */
+const ONE_PROBE = { ...TCP_CHECK, intervalMs: 60_000 };
+
+async function withProxy(
+  backends: readonly Backend[],
+  play: (proxy: Balance) => Promise<void>,
+  more: Partial<DesiredFrontend> = {},
+  options: { readonly maxConnections?: number } = {},
+): Promise<void> {
+  await Promise.all(backends.map((backend) => backend.start()));
+  const proxy = new Balance(
+    frontendOf(
+      backends.map((each) => each.desired()),
+      more,
+    ),
+    options,
+  );
+  try {
+    await play(proxy);
+  } finally {
+    proxy.close();
+    for (const backend of backends) backend.stop();
+  }
+}
+
+/** A backend that keeps its connections: `accepted()` is the next one that a client talks on. */
+function listening(name: string): { backend: Backend; accepted: () => Promise<net.Socket> } {
+  const takers: ((socket: net.Socket) => void)[] = [];
+  const backend = new Backend(name, (socket) => {
+    socket.once('readable', () => {
+      // A probe says nothing before it ends.
+      if (socket.readableLength > 0) takers.shift()?.(socket);
+      else socket.destroy();
+    });
+  });
+  return { backend, accepted: () => new Promise((resolve) => takers.push(resolve)) };
+}
+
+async function readAll(socket: net.Socket): Promise<string> {
+  let text = '';
+  for await (const chunk of socket) text += String(chunk);
+  return text;
+}
+
+suite('a proxied connection', () => {
+  test('spreads 1,000 connections in a row evenly', async () => {
+    const backends = ['a', 'b', 'c'].map((name) => new Backend(name));
+    await withProxy(backends, async (proxy) => {
+      await proxy.states('up', 'up', 'up');
+      const counts = new Map<string, number>();
+      for (let i = 0; i < 1_000; i++) {
+        const name = await proxy.ask();
+        counts.set(name, (counts.get(name) ?? 0) + 1);
+      }
+
+      assert.deepEqual([...counts.values()].sort(), [333, 333, 334]);
+      const report = await proxy.report(({ counters }) => counters.accepted === 1_000);
+      assert.equal(report.counters.connectFailures, 0);
+      assert.deepEqual(
+        report.backends.map(({ totalConnections }) => totalConnections).sort(),
+        [333, 333, 334],
+      );
+    });
+  });
+
+  test('goes on from client to backend after the backend has ended its side', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('hello ');
+      const there = await server;
+      there.end('bye');
+
+      assert.equal(await readAll(client), 'bye');
+      client.end('world');
+      assert.equal(await readAll(there), 'hello world');
+    });
+  });
+
+  test('goes on from backend to client after the client has ended its side', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.end('request');
+      const there = await server;
+
+      assert.equal(await readAll(there), 'request');
+      there.write('part one, ');
+      there.end('part two');
+      assert.equal(await readAll(client), 'part one, part two');
+      await proxy.report(({ clients }) => clients === 0);
+    });
+  });
+
+  test('slows a backend down to the pace of its client, and loses nothing', async () => {
+    const total = 64 * 1024 * 1024;
+    const chunk = Buffer.alloc(64 * 1024, 7);
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.pause();
+      client.write('go');
+      const there = await server;
+      let written = 0;
+      const blocked = Promise.withResolvers<void>();
+      const pour = (): void => {
+        while (written < total) {
+          written += chunk.length;
+          if (!there.write(chunk)) {
+            blocked.resolve();
+            return void there.once('drain', pour);
+          }
+        }
+        there.end();
+      };
+      pour();
+      await blocked.promise;
+      let before = -1;
+      while (before !== written) {
+        before = written;
+        for (let i = 0; i < 500; i++) await turn();
+      }
+
+      assert.ok(written < total / 2, `${written} bytes left the backend for a client that sleeps`);
+      let read = 0;
+      for await (const part of client) read += (part as Buffer).length;
+      assert.equal(read, written);
+      assert.equal(read, total);
+    });
+  });
+
+  test('is not cut off for being idle: it outlives every timeout of the proxy', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('watch');
+      const there = await server;
+      there.resume();
+
+      await sleep(FINAL_CONNECT_TIMEOUT_MS + 100);
+      there.end('event');
+      assert.equal(await readAll(client), 'event');
+    });
+  });
+
+  test('passes a reset of the backend on as a reset', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('x');
+      (await server).resetAndDestroy();
+
+      assert.equal(await errorOf(client), 'ECONNRESET');
+    });
+  });
+
+  test('leaves nothing behind when the client aborts', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      for (let i = 0; i < 20; i++) {
+        const client = await proxy.connect();
+        const server = accepted();
+        client.write('x');
+        const there = await server;
+        there.resume();
+        client.resetAndDestroy();
+        assert.equal(await errorOf(there), 'ECONNRESET');
+      }
+
+      const report = await proxy.report(
+        ({ clients, counters }) => clients === 0 && counters.accepted === 20,
+      );
+      await proxy.report(({ backends }) => backends[0]?.connections === 0);
+      assert.equal(report.counters.unserved, 0);
+    });
+  });
+});
+
+suite('a backend that refuses connections', () => {
+  test('is made good by the next one, and found out by the clients', async () => {
+    const [a, b] = [new Backend('a'), new Backend('b')];
+    await withProxy(
+      [a, b],
+      async (proxy) => {
+        await proxy.states('up', 'up');
+        a.stop();
+        for (let i = 0; i < 10; i++) assert.equal(await proxy.ask(), 'b');
+
+        const report = await proxy.states('down', 'up');
+        assert.equal(report.backends[0]?.reason, 'connect refused');
+        assert.equal(report.counters.unserved, 0);
+        assert.ok(report.counters.connectFailures >= 1);
+      },
+      { healthCheck: ONE_PROBE },
+    );
+  });
+
+  test('is served again after `rise` probes', async () => {
+    const [a, b] = [new Backend('a'), new Backend('b')];
+    await withProxy([a, b], async (proxy) => {
+      await proxy.states('up', 'up');
+      a.stop();
+      await proxy.states('down', 'up');
+      await a.start();
+      await proxy.states('up', 'up');
+
+      assert.deepEqual([await proxy.ask(), await proxy.ask()].sort(), ['a', 'b']);
+    });
+  });
+
+  test('resets the client when there is no other', async () => {
+    const a = new Backend('a');
+    await withProxy(
+      [a],
+      async (proxy) => {
+        await proxy.states('up');
+        a.stop();
+
+        assert.equal(await proxy.ask(), 'ECONNRESET');
+        const report = await proxy.report(({ counters }) => counters.unserved === 1);
+        assert.equal(report.counters.accepted, 1);
+      },
+      { healthCheck: { ...ONE_PROBE, fall: 3 } },
+    );
+  });
+});
+
+suite('with no backend that accepts TCP', () => {
+  test('clients are refused at once, and served again on the same port', async () => {
+    const [a, b] = [new Backend('a'), new Backend('b')];
+    await withProxy([a, b], async (proxy) => {
+      const { port } = await proxy.states('up', 'up');
+      a.stop();
+      b.stop();
+      await proxy.states('down', 'down');
+      const began = performance.now();
+
+      assert.equal(await ask(port), 'ECONNREFUSED');
+      assert.ok(performance.now() - began < 100);
+      await b.start();
+      const back = await proxy.report((report) => report.serving);
+      assert.equal(back.port, port);
+      assert.equal(await ask(port), 'b');
+    });
+  });
+
+  test('a port is known before the first backend is', async () => {
+    const proxy = new Balance(frontendOf([]));
+    const report = await proxy.report(({ port }) => port > 0);
+
+    assert.equal(report.serving, false);
+    assert.equal(await ask(report.port), 'ECONNREFUSED');
+    proxy.close();
+  });
+
+  test('nobody else gets the port meanwhile', async () => {
+    const proxy = new Balance(frontendOf([]));
+    const { port } = await proxy.report((report) => report.port > 0);
+    const thief = net.createServer();
+    thief.listen(port);
+
+    const [error] = (await once(thief, 'error')) as [NodeJS.ErrnoException];
+    assert.equal(error.code, 'EADDRINUSE');
+    proxy.close();
+  });
+
+  test('a connection that lives stays alive', async () => {
+    const { backend, accepted } = listening('a');
+    const dead = { name: 'a', address: '127.0.0.1', port: await closedPort() };
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('x');
+      const there = await server;
+      proxy.assign(frontendOf([{ ...dead, weight: 1, draining: false }]));
+      await proxy.report((report) => !report.serving);
+      there.end('still here');
+
+      assert.equal(await readAll(client), 'still here');
+    });
+  });
+});
+
+suite('health checks over HTTP', () => {
+  const check = { ...TCP_CHECK, type: 'http' } as const;
+
+  async function withHttp(play: (proxy: Balance, backends: HttpBackend[]) => Promise<void>) {
+    const backends = ['a', 'b'].map((name) => new HttpBackend(name));
+    await Promise.all(backends.map((backend) => backend.start()));
+    const desired = backends.map((backend) => backend.desired());
+    const proxy = new Balance(frontendOf(desired, { healthCheck: check }));
+    try {
+      await play(proxy, backends);
+    } finally {
+      proxy.close();
+      for (const backend of backends) backend.stop();
+    }
+  }
+
+  async function get(proxy: Balance): Promise<string> {
+    const client = await proxy.connect();
+    client.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+    return (await readAll(client)).split('\r\n')[0] ?? '';
+  }
+
+  test('a backend that answers 500 gets no new connection while another is up', async () => {
+    await withHttp(async (proxy, [a]) => {
+      await proxy.states('up', 'up');
+      assert.ok(a);
+      a.status = 500;
+      const report = await proxy.states('down', 'up');
+
+      assert.equal(report.backends[0]?.reason, '500 Internal Server Error');
+      for (let i = 0; i < 6; i++) assert.equal(await get(proxy), 'HTTP/1.1 200 OK');
+    });
+  });
+
+  test('when all answer 500, nobody is refused at any time', async () => {
+    await withHttp(async (proxy, backends) => {
+      await proxy.states('up', 'up');
+      for (const backend of backends) backend.status = 500;
+      const done = proxy.states('degraded', 'degraded');
+      let degraded = false;
+      void done.then(() => {
+        degraded = true;
+      });
+      do {
+        assert.equal(await get(proxy), 'HTTP/1.1 500 Internal Server Error');
+      } while (!degraded);
+
+      for (const backend of backends) backend.status = 200;
+      await proxy.states('up', 'up');
+      const report = await proxy.report(({ counters }) => counters.accepted > 0);
+      assert.equal(report.counters.unserved, 0);
+    });
+  });
+
+  for (const status of [401, 403]) {
+    test(`${status} counts as up`, async () => {
+      await withHttp(async (proxy, backends) => {
+        for (const backend of backends) backend.status = status;
+        const report = await proxy.report(
+          ({ backends: [first] }) => first?.reason === 'up, anonymous refused',
+        );
+
+        assert.equal(report.backends[0]?.state, 'up');
+      });
+    });
+  }
+});
+
+suite('a changed wish', () => {
+  test('drains: no new connection, those that live go on', async () => {
+    const { backend: a, accepted } = listening('a');
+    const b = new Backend('b');
+    await withProxy([a], async (proxy) => {
+      await b.start();
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('x');
+      const there = await server;
+      proxy.assign(frontendOf([a.desired({ draining: true }), b.desired()]));
+      await proxy.states('draining', 'up');
+
+      for (let i = 0; i < 4; i++) assert.equal(await proxy.ask(), 'b');
+      const report = await proxy.states('draining', 'up');
+      assert.equal(report.backends[0]?.connections, 1);
+      there.end('done');
+      assert.equal(await readAll(client), 'done');
+      b.stop();
+    });
+  });
+
+  test('resets the clients of a VIP that is released, and of no other', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const server = accepted();
+      client.write('x');
+      const there = await server;
+      there.resume();
+      proxy.release('192.0.2.99');
+      there.write('alive');
+      assert.equal(String((await once(client, 'data'))[0]), 'alive');
+      const upstreamGone = errorOf(there);
+      proxy.release('192.0.2.10');
+
+      assert.equal(await errorOf(client), 'ECONNRESET');
+      assert.equal(await upstreamGone, 'ECONNRESET');
+      await proxy.report(({ clients }) => clients === 0);
+    });
+  });
+
+  test('a frontend that is gone refuses, and its clients are reset', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const client = await proxy.connect();
+      const { port } = await proxy.report((report) => report.serving);
+      const server = accepted();
+      client.write('x');
+      await server;
+      proxy.assign(frontendOf([backend.desired()], { name: 'other' }));
+
+      assert.equal(await errorOf(client), 'ECONNRESET');
+      assert.equal(await ask(port), 'ECONNREFUSED');
+    });
+  });
+
+  test('drain() waits for connections, up to its grace', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const [first, second] = [await proxy.connect(), await proxy.connect()];
+      for (const client of [first, second]) {
+        const server = accepted();
+        client.write('x');
+        await server;
+      }
+      const drained = proxy.drain(300);
+      const [there] = backend.sockets;
+      assert.ok(there);
+      const reset = Promise.race([errorOf(first), errorOf(second)]);
+      there.end('');
+
+      assert.equal(await reset, 'ECONNRESET');
+      await drained;
+    });
+  });
+});
+
+test('a process that holds as many connections as it may resets further ones', async () => {
+  const { backend } = listening('a');
+  await withProxy(
+    [backend],
+    async (proxy) => {
+      const held = [await proxy.connect(), await proxy.connect()];
+      await proxy.report(({ clients }) => clients === 2);
+
+      assert.equal(await proxy.ask(), 'ECONNRESET');
+      held[0]?.resetAndDestroy();
+      const report = await proxy.report(({ clients }) => clients === 1);
+      assert.equal(report.counters.overLimit, 1);
+      const again = await proxy.connect();
+      await proxy.report(({ clients }) => clients === 2);
+      for (const client of [again, held[1]]) client?.resetAndDestroy();
+    },
+    {},
+    { maxConnections: 2 },
+  );
+});
