@@ -61,7 +61,7 @@ export interface AdmitRequest {
   readonly version: string;
   readonly formatVersion: number;
   /** Name of the member whose place the joiner takes (its disk is lost); it is removed first. */
-  readonly replace?: string | null;
+  readonly replace: string | null;
 }
 
 export interface AdmitResult {

@@ -1,0 +1,524 @@
+/**
+ * One member of the cluster: the only thing that drives the Raft core. A single writer: whatever comes
+ * in (a message, a timer, a proposal, a finished write) runs the core once and then does everything
+ * that the core wants done, in the order on which safety rests:
+ *
+ *   1 the lease's side effect  2 start the write  3 send  4 when durable: the rest  5 apply
+ *
+ * It knows no sockets, files or wall clocks: the agent plugs in real ones, the simulator its own.
+ */
+import { assert } from '../base/assert.ts';
+import type { Clock, Millis, Timer } from '../base/clock.ts';
+import { describeError, OperatingError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { Prng } from '../base/prng.ts';
+import type { Message } from '../raft/message.ts';
+import { type RaftStatus, RawNode, type Ready } from '../raft/rawnode.ts';
+import type { Eligibility, Entry, Index, LeaseView, NodeId, Snapshot } from '../raft/types.ts';
+import { type Command, commandFormat } from './command.ts';
+import { Compaction, type CompactionLimits, defaultCompactionLimits } from './compaction.ts';
+import { PeerList } from './peer-list.ts';
+import type { LeaseSink, LogStorage, Transport } from './ports.ts';
+import { bestSuccessor, learnersToPromote } from './promotion.ts';
+import { Proposals, type Proposed } from './proposals.ts';
+import { Reads } from './reads.ts';
+import { nodeStopped, noQuorum, notLeader } from './refusals.ts';
+import { clusterFormatVersion, memberById } from './state.ts';
+import { StateMachine } from './state-machine.ts';
+import { clockDrift, timingOf } from './timing.ts';
+import { type Transition, Transitions } from './transitions.ts';
+import { type ClusterView, sameView } from './view.ts';
+import { Watches } from './watches.ts';
+
+/** What one append carries, and what may be under way to one peer and uncommitted in all. */
+const raftLimits = {
+  maxMessageBytes: 256 * 1024,
+  maxInflightMessages: 64,
+  maxInflightBytes: 4 * 1024 * 1024,
+  maxUncommittedBytes: 16 * 1024 * 1024,
+} as const;
+
+/** How long a caller waits for the quorum. */
+export const proposalTimeoutMs: Millis = 5_000;
+/** How long a stopping node goes on voting for its successor (rule R8). */
+export const stopTimeoutMs: Millis = 1_000;
+/** How often the leader looks at its learners, and every node at what time alone changes. */
+const slowTickMs: Millis = 250;
+/** A timer this late means that the event loop stood still, and that messages may be waiting. */
+const lateTimerMs: Millis = 10;
+
+export interface NodePorts {
+  readonly clock: Clock;
+  readonly storage: LogStorage;
+  readonly transport: Transport;
+  readonly sink: LeaseSink;
+  readonly log: Logger;
+  readonly rng: Prng;
+  /**
+   * Calls back after waiting input has been read. After a stall the timers of an event loop run before
+   * its sockets: an election would start although the leader's heartbeats lie there unread.
+   */
+  readonly yieldToIo: (callback: () => void) => void;
+  /** The node cannot go on (a broken invariant, a failed write, an entry it does not know). */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface NodeOptions {
+  readonly selfId: NodeId;
+  readonly compaction?: CompactionLimits;
+}
+
+/** A Ready whose write is under way. */
+interface Outstanding {
+  readonly afterAppend: readonly Message[];
+  readonly snapshot: Snapshot | undefined;
+  durable: boolean;
+}
+
+export class ClusterNode {
+  readonly #ports: NodePorts;
+  readonly #selfId: NodeId;
+  readonly #raw: RawNode;
+  readonly #machine: StateMachine;
+  readonly #compaction: Compaction;
+  readonly #proposals: Proposals;
+  readonly #reads: Reads;
+  readonly #watches: Watches<ClusterView>;
+  readonly #transitions: Transitions;
+  readonly #peers: PeerList;
+  readonly #listeners = new Set<(view: ClusterView) => void>();
+  readonly #outstanding: Outstanding[] = [];
+
+  #lease: LeaseView;
+  #published: ClusterView;
+  #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
+  #timer: { readonly handle: Timer; readonly at: Millis } | null = null;
+  #slowTimer: Timer | null = null;
+  #promoting = false;
+  /** A late timer waits for the sockets to be read. */
+  #yielding = false;
+  #processing = false;
+  #state: 'new' | 'running' | 'stopped' = 'new';
+
+  constructor(options: NodeOptions, ports: NodePorts) {
+    this.#ports = ports;
+    this.#selfId = options.selfId;
+    this.#machine = new StateMachine(ports.storage.snapshot());
+    this.#compaction = new Compaction(options.compaction ?? defaultCompactionLimits);
+    const { state } = this.#machine;
+    const { clock } = ports;
+    this.#raw = new RawNode(
+      {
+        ...raftLimits,
+        id: options.selfId,
+        timing: timingOf(state.spec.timing),
+        clockDrift,
+        priority: memberById(state, options.selfId)?.priority ?? 0,
+        rng: ports.rng,
+      },
+      ports.storage,
+      clock.now(),
+    );
+    this.#proposals = new Proposals(clock, (leader) => notLeader(this.#machine.state, leader));
+    this.#reads = new Reads(clock, () => this.#notLeader());
+    this.#watches = new Watches(clock);
+    this.#transitions = new Transitions(clock);
+    this.#peers = new PeerList(clock, options.selfId, ports.transport);
+    this.#lease = noLease;
+    this.#published = this.view();
+  }
+
+  /** Begins to take part. Nothing happens before. */
+  start(): void {
+    assert(this.#state === 'new', 'a node starts once');
+    this.#state = 'running';
+    this.#run(() => this.#peers.set(this.#machine.state));
+    this.#slowTick();
+  }
+
+  /** Takes a message that the codec has checked; to be called as soon as its bytes were read. */
+  receive(message: Message): void {
+    this.#run(() => {
+      const now = this.#ports.clock.now();
+      this.#raw.step(now, message);
+      if (message.type === 'heartbeat' && message.term >= this.#lease.term) {
+        this.#leaderHeardAt = now;
+      }
+    });
+  }
+
+  /**
+   * Has `command` agreed on, and resolves when it is applied here.
+   *
+   * @throws OperatingError (as a rejection) as {@link Proposals.add}, and `version-too-low`.
+   */
+  async propose(command: Command, timeoutMs: Millis = proposalTimeoutMs): Promise<Proposed> {
+    if (this.#state !== 'running') throw nodeStopped();
+    const version = clusterFormatVersion(this.#machine.state);
+    if (commandFormat(command) > version) throw versionTooLow(command, version);
+    const proposed = this.#proposals.add(command, timeoutMs);
+    this.#run(() => undefined);
+    return proposed;
+  }
+
+  /**
+   * Resolves once this node, as leader, has applied all that was committed when it was asked.
+   *
+   * @throws OperatingError (as a rejection) not-leader, no-quorum, node-stopped
+   */
+  async confirmRead(timeoutMs: Millis = proposalTimeoutMs): Promise<Index> {
+    if (this.#state !== 'running') throw nodeStopped();
+    const confirmed = this.#reads.add(timeoutMs);
+    this.#run(() => undefined);
+    return confirmed;
+  }
+
+  /**
+   * Hands the leadership, and with it the VIP, to `to` (rule R8); resolves with the new leader.
+   *
+   * @param to null for the best of those who may.
+   * @throws OperatingError (as a rejection) not-leader, transfer-refused, transfer-failed
+   */
+  async transfer(to: NodeId | null): Promise<NodeId> {
+    if (this.#state !== 'running' || this.#lease.role !== 'leader') throw this.#notLeader();
+    const target = to ?? bestSuccessor(this.raftStatus(), this.#machine.state);
+    if (target === null) throw transferRefused('no other voter may lead at the moment');
+    if (target === this.#selfId) return target;
+    const { term } = this.#lease;
+    let refusal: string | null = null;
+    this.#run(() => {
+      const result = this.#raw.transferLeader(this.#ports.clock.now(), target);
+      if (!result.ok) refusal = result.reason;
+    });
+    if (refusal !== null) throw transferRefused(refusal);
+    const timeoutMs = 4 * timingOf(this.#machine.state.spec.timing).promiseMs;
+    return this.#watches.add(
+      timeoutMs,
+      () => transferRefused('it took too long'),
+      (view) => {
+        if (view.leader !== null && view.leader !== this.#selfId) return view.leader;
+        const isOver = view.term === term && this.#raw.status(view.atMs).transferTarget === null;
+        if (isOver && view.role === 'leader') throw transferRefused('it was given up');
+        return undefined;
+      },
+    );
+  }
+
+  /**
+   * Leaves the stage: hands over if it leads, lets go of the VIP in any case, goes on voting until a
+   * new leader is heard (1 s at most), and closes the log.
+   */
+  async stop(): Promise<void> {
+    if (this.#state === 'running' && this.#lease.role === 'leader') await this.#handOver();
+    if (this.#state === 'running') this.#close();
+    await this.#ports.storage.close();
+  }
+
+  /** Whether this node may hold a VIP; told to the leader with each echo. */
+  setEligibility(eligibility: Eligibility): void {
+    this.#run(() => this.#raw.setEligibility(eligibility));
+  }
+
+  /** The transport could not deliver appends to `id`. */
+  reportUnreachable(id: NodeId): void {
+    this.#run(() => this.#raw.reportUnreachable(id));
+  }
+
+  /** The transport delivered a snapshot to `id`, or failed to. */
+  reportSnapshot(id: NodeId, ok: boolean): void {
+    this.#run(() => this.#raw.reportSnapshot(id, ok));
+  }
+
+  /** What is known now; cheap enough to be asked at every renewal of the lease. */
+  view(): ClusterView {
+    const { clock } = this.#ports;
+    const now = clock.now();
+    const { state, appliedIndex, appliedTerm } = this.#machine;
+    const { role, term, leader, deadline } = this.#lease;
+    const heardMs = now - this.#leaderHeardAt;
+    return {
+      selfId: this.#selfId,
+      role,
+      term,
+      leader,
+      state,
+      lease: this.#lease,
+      quorum:
+        role === 'leader'
+          ? deadline > now
+          : leader !== null && heardMs <= timingOf(state.spec.timing).promiseMs,
+      appliedIndex,
+      ownTermApplied: role === 'leader' && appliedTerm === term,
+      removed: state.removedIds.includes(this.#selfId),
+      atMs: now,
+    };
+  }
+
+  /** Raft's own account of itself; its peers are known to the leader only. */
+  raftStatus(): RaftStatus {
+    return this.#raw.status(this.#ports.clock.now());
+  }
+
+  /** The newest changes of leader that this node saw, newest first. */
+  transitions(): readonly Transition[] {
+    return this.#transitions.list();
+  }
+
+  /** When this node last saw the leader change, in wall-clock ms; null if it never saw one. */
+  leaderSinceWallMs(): number | null {
+    return this.#transitions.list()[0]?.atWallMs ?? null;
+  }
+
+  /** Calls back after each change of the view other than of its times; returns how to stop that. */
+  onView(listener: (view: ClusterView) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  #notLeader(): OperatingError {
+    return notLeader(this.#machine.state, this.#lease.leader);
+  }
+
+  /** Runs one input through the core and does what follows; every way into the node goes here. */
+  #run(input: () => void): void {
+    if (this.#state !== 'running') return;
+    try {
+      input();
+      this.#process();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #process(): void {
+    // A call that comes back in from a port leaves its work to the loop that is under way.
+    if (this.#processing) return;
+    this.#processing = true;
+    try {
+      do {
+        this.#proposals.offer(this.#raw);
+        this.#reads.offer((context) => this.#raw.readIndex(context));
+        while (this.#raw.hasReady()) this.#handle(this.#raw.ready(this.#ports.clock.now()));
+        this.#publish();
+      } while (this.#raw.hasReady() && this.#state === 'running');
+    } finally {
+      this.#processing = false;
+    }
+    this.#arm();
+  }
+
+  #handle(ready: Ready): void {
+    const { clock, sink, storage, transport } = this.#ports;
+    this.#lease = ready.lease;
+    sink.update(ready.lease);
+    // The sink has let go, and the kernel has said so: now everybody may know.
+    if (ready.lease.wantsRelease) this.#raw.releaseLease(clock.now());
+
+    const writes =
+      ready.hard !== undefined || ready.entries.length > 0 || ready.snapshot !== undefined;
+    const outstanding: Outstanding = {
+      afterAppend: ready.afterAppend,
+      snapshot: ready.snapshot,
+      durable: !writes,
+    };
+    this.#outstanding.push(outstanding);
+    if (writes) {
+      storage.append(ready, ready.mustSync).then(
+        () => {
+          outstanding.durable = true;
+          this.#run(() => this.#settle());
+        },
+        (error: unknown) => this.#fail(error),
+      );
+    }
+    for (const message of ready.messages) transport.send(message);
+    this.#settle();
+    for (const entry of ready.committed) this.#apply(entry);
+    this.#reads.confirmed(ready.readStates, ready.failedReads);
+    this.#reads.applied(this.#machine.appliedIndex);
+  }
+
+  /** Takes the Readys that are durable, oldest first, one step further. */
+  #settle(): void {
+    const { clock, transport } = this.#ports;
+    for (;;) {
+      const oldest = this.#outstanding[0];
+      if (oldest === undefined || !oldest.durable) return;
+      this.#outstanding.shift();
+      if (oldest.snapshot !== undefined) this.#restore(oldest.snapshot);
+      for (const message of oldest.afterAppend) transport.send(message);
+      this.#raw.advance(clock.now());
+    }
+  }
+
+  #restore(snapshot: Snapshot): void {
+    this.#machine.restore(snapshot);
+    this.#compaction.restart();
+    this.#proposals.skippedTo(snapshot.meta.index);
+    this.#stateChanged();
+    this.#ports.log.info('node.restored', { index: snapshot.meta.index });
+  }
+
+  #apply(entry: Entry): void {
+    const { clock, log, storage } = this.#ports;
+    const before = this.#machine.state;
+    const result = this.#machine.apply(entry, {
+      applyConfChange: (change) => this.#raw.applyConfChange(clock.now(), change),
+      rejectConfChange: () => this.#raw.rejectConfChange(),
+    });
+    if (this.#machine.state !== before) this.#stateChanged();
+    this.#proposals.applied(entry.index, entry.term, result);
+    const snapshot = this.#compaction.applied(entry, this.#machine.config, this.#machine.state);
+    if (snapshot === null) return;
+    log.info('node.compacted', { index: snapshot.meta.index, bytes: snapshot.data.length });
+    storage.compact(snapshot).catch((error: unknown) => this.#fail(error));
+  }
+
+  /** Makes Raft and the transport follow the new state. */
+  #stateChanged(): void {
+    const { state } = this.#machine;
+    this.#raw.setTiming(timingOf(state.spec.timing));
+    const self = memberById(state, this.#selfId);
+    this.#raw.setPriority(self?.priority ?? 0);
+    this.#peers.set(state);
+  }
+
+  #publish(): void {
+    const view = this.view();
+    this.#watches.check(view);
+    if (sameView(view, this.#published)) return;
+    const before = this.#published;
+    this.#published = view;
+    this.#transitions.saw(view);
+    const { role, term, leader } = view;
+    if (role !== before.role || term !== before.term || leader !== before.leader) {
+      this.#ports.log.info('node.role', { role, term, leader });
+    }
+    for (const listener of this.#listeners) listener(view);
+  }
+
+  /** Sees to it that one timer stands, not later than the core's next deadline. */
+  #arm(): void {
+    if (this.#state !== 'running' || this.#yielding) return;
+    const at = this.#raw.nextDeadline();
+    if (this.#timer !== null) {
+      // A timer that is early looks again; heartbeats would otherwise make a new one each.
+      if (this.#timer.at <= at) return;
+      this.#timer.handle.cancel();
+      this.#timer = null;
+    }
+    if (at === Number.POSITIVE_INFINITY) return;
+    const { clock } = this.#ports;
+    const handle = clock.after(at - clock.now(), () => this.#due(at));
+    this.#timer = { handle, at };
+  }
+
+  #due(at: Millis): void {
+    this.#timer = null;
+    const { clock, sink, yieldToIo } = this.#ports;
+    if (clock.now() - at <= lateTimerMs) {
+      this.#run(() => this.#raw.tick(clock.now()));
+      return;
+    }
+    // Check first, act later (rule R10): a lease may have run out while the loop stood still.
+    this.#run(() => sink.update(this.#lease));
+    this.#yielding = true;
+    yieldToIo(() => {
+      this.#yielding = false;
+      this.#run(() => this.#raw.tick(clock.now()));
+    });
+  }
+
+  #slowTick(): void {
+    if (this.#state !== 'running') return;
+    this.#slowTimer = this.#ports.clock.after(slowTickMs, () => this.#slowTick());
+    this.#run(() => this.#peers.set(this.#machine.state));
+    this.#promote();
+  }
+
+  #promote(): void {
+    if (this.#promoting || this.#lease.role !== 'leader') return;
+    const ids = learnersToPromote(this.raftStatus(), this.#machine.state);
+    if (ids.length === 0) return;
+    this.#promoting = true;
+    const { log } = this.#ports;
+    this.propose({ type: 'promote-members', ids })
+      .then(
+        () => log.info('node.promoted', { ids }),
+        (error: unknown) => log.warn('node.promote-failed', { ids, why: describeError(error) }),
+      )
+      .finally(() => {
+        this.#promoting = false;
+      });
+  }
+
+  /** Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case. */
+  async #handOver(): Promise<void> {
+    const { clock, log, sink } = this.#ports;
+    try {
+      const successor = await this.transfer(null);
+      log.info('node.handed-over', { to: successor });
+      return;
+    } catch (error) {
+      log.warn('node.hand-over-failed', { why: describeError(error) });
+    }
+    if (this.#lease.role !== 'leader') return;
+    this.#run(() => {
+      sink.update({ ...this.#lease, deadline: 0, wantsRelease: true });
+      this.#raw.releaseLease(clock.now());
+    });
+    // Others may need this vote; alone there is nobody to wait for.
+    if (this.#machine.config.voters.length <= 1) return;
+    const elected = this.#watches.add(
+      stopTimeoutMs,
+      () => noQuorum(stopTimeoutMs),
+      (view) => (view.leader === null || view.leader === this.#selfId ? undefined : view.leader),
+    );
+    await elected.catch(() => undefined);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#state === 'stopped') return;
+    this.#close();
+    this.#ports.log.error('node.failed', { why: describeError(error) });
+    this.#ports.onFatal(error);
+  }
+
+  #close(): void {
+    this.#state = 'stopped';
+    this.#timer?.handle.cancel();
+    this.#slowTimer?.cancel();
+    this.#proposals.stop();
+    this.#reads.stop();
+    this.#watches.stop();
+  }
+}
+
+const noLease: LeaseView = {
+  role: 'follower',
+  term: 0,
+  leader: null,
+  deadline: 0,
+  claimNotBefore: 0,
+  ownTermCommitted: false,
+  released: false,
+  wantsRelease: false,
+};
+
+function transferRefused(reason: string): OperatingError {
+  return new OperatingError({
+    code: 'transfer-refused',
+    message: `the leadership stays where it is: ${reason}`,
+    hint: 'see `holdfast status` for which voters are up and eligible',
+    facts: { reason },
+  });
+}
+
+function versionTooLow(command: Command, version: number): OperatingError {
+  return new OperatingError({
+    code: 'version-too-low',
+    message: `${command.type} needs a newer version on every member (the oldest is at ${version})`,
+    hint: 'upgrade all members first; see `holdfast member list`',
+    facts: { needed: commandFormat(command), version },
+  });
+}
