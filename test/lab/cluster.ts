@@ -31,10 +31,15 @@ export class Cluster {
   readonly init: InitResult;
   readonly #hosts: Host[];
 
-  private constructor(lab: Lab, init: InitResult, first: Host) {
+  private constructor(lab: Lab, init: InitResult, hosts: readonly Host[]) {
     this.lab = lab;
     this.init = init;
-    this.#hosts = [first];
+    this.#hosts = [...hosts];
+  }
+
+  /** A cluster that was formed in some other way. */
+  static of(lab: Lab, init: InitResult, hosts: readonly Host[]): Cluster {
+    return new Cluster(lab, init, hosts);
   }
 
   static async form(lab: Lab, options: ClusterOptions = {}): Promise<Cluster> {
@@ -60,7 +65,7 @@ export class Cluster {
     const args = ['init', '--vip', lab.vips.join(','), '--name', first.name, ...initArgs];
     const init = (await first.json(args)) as InitResult;
     await first.startAgent();
-    return new Cluster(lab, init, first);
+    return new Cluster(lab, init, [first]);
   }
 
   /** Hosts that were asked to take part, in the order in which they were. */

@@ -16,8 +16,12 @@ export const launcher = fileURLToPath(new URL('../../bin/holdfast', import.meta.
 const fetchProgram = fileURLToPath(new URL('fetch-child.ts', import.meta.url));
 
 export interface Fetched {
+  /** 0 when there was no answer. */
   readonly status: number;
   readonly body: string;
+  /** `ECONNREFUSED`, `ECONNRESET`, `timeout`, …; null when there was an answer. */
+  readonly error: string | null;
+  readonly tookMs: number;
 }
 
 export class Host {
@@ -94,7 +98,7 @@ export class Host {
     void child.ended.then(() => this.#children.delete(child));
   }
 
-  /** GET from inside the host, by a process of its own. */
+  /** Asks once from inside the host, by a process of its own; the URLs are fetch-child.ts's. */
   async fetch(url: string): Promise<Fetched> {
     const outcome = await this.exec([process.execPath, fetchProgram, url]);
     if (outcome.code !== 0) throw new Error(failure(outcome));
@@ -108,6 +112,11 @@ export class Host {
 
   get agentRuns(): boolean {
     return this.#agent?.alive ?? false;
+  }
+
+  /** Everything that agents on this host ever printed. */
+  get agentLog(): string {
+    return this.#agent?.log() ?? '';
   }
 
   /** Starts the agent and waits until it takes admin connections. */

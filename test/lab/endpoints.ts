@@ -1,0 +1,60 @@
+/** livez, readyz and metrics of an agent, read from inside its host and held against the truth. */
+import assert from 'node:assert/strict';
+import { until } from './clock.ts';
+import type { Fetched, Host } from './host.ts';
+import type { Scene } from './scene.ts';
+
+const httpPort = 7444;
+
+export function endpoint(host: Host, path: string): Promise<Fetched> {
+  return host.fetch(`http://127.0.0.1:${httpPort}${path}`);
+}
+
+/** Every series with its value, by its text: `holdfast_vip_held{vip="10.77.0.100"}`. */
+export async function metricsOf(host: Host): Promise<ReadonlyMap<string, number>> {
+  const { status, body } = await endpoint(host, '/metrics');
+  assert.equal(status, 200, body);
+  const lines = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(
+    lines.map((line) => {
+      const at = line.lastIndexOf(' ');
+      return [line.slice(0, at), Number(line.slice(at + 1))];
+    }),
+  );
+}
+
+/** The sum over the series of `name` whose labels contain every one of `labels`. */
+export function metric(
+  metrics: ReadonlyMap<string, number>,
+  name: string,
+  labels: readonly string[] = [],
+): number | null {
+  const matching = [...metrics].filter(
+    ([series]) =>
+      (series === name || series.startsWith(`${name}{`)) &&
+      labels.every((label) => series.includes(label)),
+  );
+  return matching.length === 0 ? null : matching.reduce((sum, [, value]) => sum + value, 0);
+}
+
+/** In a settled cluster: all alive and ready, and exactly the holder says that it holds the VIP. */
+export async function assertEndpointsTellTheTruth(scene: Scene): Promise<void> {
+  const { lab, cluster, observer } = scene;
+  await until(
+    async () => {
+      for (const host of cluster.running()) {
+        const [live, ready, metrics] = await Promise.all([
+          endpoint(host, '/livez'),
+          endpoint(host, '/readyz'),
+          metricsOf(host),
+        ]);
+        assert.deepEqual([live.status, ready.status], [200, 200], `${host.name}: ${ready.body}`);
+        const holds = observer.holder(lab.vip) === host.name ? 1 : 0;
+        assert.equal(metric(metrics, 'holdfast_vip_held', [lab.vip]), holds, host.name);
+        assert.equal(metric(metrics, 'holdfast_is_leader'), holds, host.name);
+      }
+      return true;
+    },
+    { timeoutMs: 5_000, everyMs: 200, what: 'endpoints that tell the truth' },
+  );
+}

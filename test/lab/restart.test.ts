@@ -1,0 +1,79 @@
+/** Hosts are restarted: one after the other, and all at once. */
+import assert from 'node:assert/strict';
+import { assertEndpointsTellTheTruth } from './endpoints.ts';
+import { scenarios } from './scene.ts';
+import { clientGap } from './traffic.ts';
+
+const scenario = scenarios({});
+
+scenario('a follower that is restarted disturbs nobody', async (scene) => {
+  const { lab, cluster } = scene;
+  const holder = await scene.holder();
+  const before = await cluster.settled();
+  const traffic = await scene.traffic({ streams: 3 });
+
+  for (const host of lab.hosts.filter((candidate) => candidate !== holder)) {
+    await host.stopAgent();
+    await host.startAgent();
+    await cluster.settled();
+    await host.killAgent();
+    await host.startAgent();
+    await cluster.settled();
+  }
+  const report = await traffic.stop();
+
+  const after = await cluster.settled();
+  assert.equal(after.cluster.term, before.cluster.term, 'no election');
+  assert.deepEqual(report.failures, []);
+  assert.deepEqual(report.streamEnds, []);
+});
+
+scenario('every host is restarted in turn, the holder included', async (scene) => {
+  const { lab, cluster } = scene;
+  const traffic = await scene.traffic();
+
+  for (const host of lab.hosts) {
+    await host.stopAgent();
+    await host.startAgent();
+    await cluster.settled();
+  }
+
+  const gap = clientGap(await traffic.stop());
+  assert.ok(gap.lengthMs < 1_000, `gap of ${gap.lengthMs.toFixed(0)} ms`);
+});
+
+for (const how of ['stopped', 'killed'] as const) {
+  scenario(`all hosts ${how} at once come back with all they knew`, async (scene) => {
+    const { lab, cluster } = scene;
+    const before = await cluster.settled();
+    const spec = await lab.hosts[0]?.must(['get', 'spec']);
+
+    const end = how === 'stopped' ? 'stopAgent' : 'killAgent';
+    await Promise.all(lab.hosts.map((host) => host[end]()));
+    await Promise.all(lab.hosts.map((host) => host.startAgent()));
+    const after = await cluster.settled();
+
+    assert.equal(after.cluster.id, before.cluster.id);
+    assert.ok((after.cluster.term ?? 0) > (before.cluster.term ?? 0));
+    assert.equal(await lab.hosts[0]?.must(['get', 'spec']), spec);
+    await assertEndpointsTellTheTruth(scene);
+  });
+}
+
+scenario('a cluster of which only one host is back serves nothing and says so', async (scene) => {
+  const { lab, cluster } = scene;
+  await Promise.all(lab.hosts.map((host) => host.killAgent()));
+  const [first, ...others] = lab.hosts;
+  assert.ok(first !== undefined);
+
+  await first.startAgent();
+  const status = await cluster.status(first);
+  const check = await first.cli(['status', '--check']);
+  await Promise.all(others.map((host) => host.startAgent()));
+  await cluster.settled();
+
+  assert.equal(status.cluster.leader, null);
+  assert.equal(status.cluster.quorum, false);
+  assert.equal(check.code, 1);
+  assert.equal((await first.cli(['status', '--check'])).code, 0);
+});
