@@ -1,8 +1,9 @@
 /**
- * The kernel's address table as the VIP room sees it. Our addresses bear marks that need no state of
- * ours to be recognised: the address protocol (Linux 5.18), beside it a label for IPv4 and a metric
- * for IPv6, which older kernels keep as well. The VIP is deprecated and of host scope, so that this
- * host never speaks in its name unasked, and goes by itself when nobody refreshes its lifetime.
+ * The kernel's address table as the VIP room sees it. Our addresses bear marks that need no state
+ * of ours to be recognised: the address protocol (Linux 5.18), beside it a label for IPv4 and a
+ * metric for IPv6, which older kernels keep as well. The VIP is deprecated and of host scope, so
+ * that this host never speaks in its name unasked, and goes by itself when nobody refreshes its
+ * lifetime.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
@@ -42,8 +43,8 @@ export function createAddressTable(clock: Clock): AddressTable & { close(): void
   return {
     links: () => links(socket),
     put: (vip, lifetimeSeconds) => put(socket, vip, lifetimeSeconds),
-    remove: (address) => remove(socket, address),
-    ours: () => ours(socket),
+    remove: (address) => removeAddress(socket, address),
+    ours: () => listOurs(socket),
     watch: (onChange) => watchKernel(clock, onChange),
     close: () => socket.close(),
   };
@@ -82,7 +83,8 @@ function put(socket: NetlinkSocket, vip: VipPlacement, lifetimeSeconds: number):
   });
 }
 
-function remove(socket: NetlinkSocket, address: string): void {
+/** Removes the address from wherever it is on this host, whoever put it there. */
+export function removeAddress(socket: NetlinkSocket, address: string): void {
   const bytes = defined(parseIp(address), `address ${address}`);
   for (const row of listAddresses(socket)) {
     if (row.address !== address) continue;
@@ -91,7 +93,8 @@ function remove(socket: NetlinkSocket, address: string): void {
   }
 }
 
-function ours(socket: NetlinkSocket): VipPlacement[] {
+/** Every address that bears our marks. */
+export function listOurs(socket: NetlinkSocket): VipPlacement[] {
   const marked = listAddresses(socket).filter(isOurs);
   if (marked.length === 0) return [];
   const names = new Map(listLinks(socket).map((link) => [link.index, link.name]));

@@ -1,6 +1,6 @@
 /**
- * An assembler for the few eBPF instructions that the fence needs (RFC 9669, linux/bpf.h). A program
- * is a list of instructions and labels; jumps name their label and are resolved here.
+ * An assembler for the few eBPF instructions that the fence needs (RFC 9669, linux/bpf.h). A
+ * program is a list of instructions and labels; jumps name their label and are resolved here.
  */
 import { defined } from '../base/assert.ts';
 

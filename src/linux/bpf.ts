@@ -45,7 +45,9 @@ export interface MapShape {
   readonly name: string;
 }
 
-/** Creates a map and returns its descriptor; the map lives while a descriptor or program uses it. */
+/**
+ * Creates a map and returns its descriptor; the map lives while a descriptor or program uses it.
+ */
 export function createMap(shape: MapShape): number {
   const attributes = Buffer.alloc(48);
   attributes.writeUInt32LE(shape.type, 0);
@@ -57,8 +59,8 @@ export function createMap(shape: MapShape): number {
 }
 
 /**
- * A prepared "store this value under this key": the caller writes into `value`, and calling it costs
- * one system call and no garbage.
+ * A prepared "store this value under this key": the caller writes into `value`, and calling it
+ * costs one system call and no garbage.
  */
 export function preparedUpdate(map: number, key: Uint8Array, value: Uint8Array): () => void {
   const attributes = mapAttributes(map, key, value);

@@ -1,7 +1,8 @@
 /**
- * The kernel's clocks in milliseconds. CLOCK_MONOTONIC_RAW is the agent's time: no time daemon slews
- * it, so that its rate is the hardware's and the lease's bound on rates holds. CLOCK_MONOTONIC is
- * the axis on which the kernel's own programs count; nothing but the fence uses it.
+ * The kernel's clocks in milliseconds. CLOCK_MONOTONIC_RAW is the agent's time: no time daemon
+ * slews it, so that its rate is the hardware's and the lease's bound on rates holds.
+ * CLOCK_MONOTONIC is the axis on which the kernel's own programs count; nothing but the fence uses
+ * it.
  */
 import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';

@@ -1,9 +1,9 @@
 /**
  * The kernel's guard of the VIPs: a program on both directions of every interface that carries one,
- * with one absolute deadline. It needs nothing of the agent to fall shut, and it stays when the agent
- * is killed. Two places hold the same program: the TCX chain (Linux 6.6), at its head, because a
- * foreign TCX program may end a frame's way before clsact; and clsact, which every kernel has and
- * which tells a later agent which program was ours.
+ * with one absolute deadline. It needs nothing of the agent to fall shut, and it stays when the
+ * agent is killed. Two places hold the same program: the TCX chain (Linux 6.6), at its head,
+ * because a foreign TCX program may end a frame's way before clsact; and clsact, which every kernel
+ * has and which tells a later agent which program was ours.
  *
  * A later agent closes first and removes second: its own, shut program stands before the dead
  * one's is taken away, so that there is no moment without a guard.
@@ -188,7 +188,9 @@ export class EbpfFence implements Fence {
     );
   }
 
-  /** Whether our present programs stand on both sides of the interface, first where there is TCX. */
+  /**
+   * Whether our present programs stand on both sides of the interface, first where there is TCX.
+   */
   #guards(index: number): boolean {
     return DIRECTIONS.every((direction) => {
       const { id } = this.#programs[direction];
@@ -206,7 +208,9 @@ export class EbpfFence implements Fence {
     });
   }
 
-  /** A program cannot be moved within a chain: a second copy goes first, then the old one leaves. */
+  /**
+   * A program cannot be moved within a chain: a second copy goes first, then the old one leaves.
+   */
   #moveToFront(): void {
     const old = this.#programs;
     this.#programs = this.#load();
@@ -214,7 +218,9 @@ export class EbpfFence implements Fence {
     for (const direction of DIRECTIONS) closeFd(old[direction].fd);
   }
 
-  /** Ours goes in first; whatever else of ours is there, a dead agent's or an older copy, leaves. */
+  /**
+   * Ours goes in first; whatever else of ours is there, a dead agent's or an older copy, leaves.
+   */
   #attach(index: number): void {
     for (const direction of DIRECTIONS) {
       const { fd, id } = this.#programs[direction];

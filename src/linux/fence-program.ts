@@ -1,7 +1,7 @@
 /**
- * The fence as the kernel runs it: one program per direction on every frame of an interface. It asks
- * "is this frame for (or from) a VIP, and is the deadline over?" and drops it only if both hold.
- * Every other frame goes on to whatever other programs there are.
+ * The fence as the kernel runs it: one program per direction on every frame of an interface. It
+ * asks "is this frame for (or from) a VIP, and is the deadline over?" and drops it only if both
+ * hold. Every other frame goes on to whatever other programs there are.
  *
  * One deadline guards all VIPs. An absent deadline counts as passed: the fence fails closed.
  */

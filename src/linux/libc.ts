@@ -1,7 +1,7 @@
 /**
  * The C library's calls that the rest of this folder stands on, bound in one place, and the error
- * that a refused call becomes. Buffers are passed by address for the length of the call only, unless
- * a comment at the call says otherwise.
+ * that a refused call becomes. Buffers are passed by address for the length of the call only,
+ * unless a comment at the call says otherwise.
  */
 import koffi from 'koffi';
 import { OperatingError } from '../base/errors.ts';
@@ -122,7 +122,9 @@ export function unless(errnos: readonly number[], action: () => void): boolean {
   }
 }
 
-/** The address of `bytes` for a field of a kernel structure; keep `bytes` alive through the call. */
+/**
+ * The address of `bytes` for a field of a kernel structure; keep `bytes` alive through the call.
+ */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
 }

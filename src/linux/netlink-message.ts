@@ -1,6 +1,6 @@
 /**
- * Netlink's bytes: headers and attributes (linux/netlink.h), native byte order, four-byte alignment.
- * Pure; decoding is total on whatever the kernel sent: what does not fit is left out.
+ * Netlink's bytes: headers and attributes (linux/netlink.h), native byte order, four-byte
+ * alignment. Pure; decoding is total on whatever the kernel sent: what does not fit is left out.
  */
 
 export interface NetlinkMessage {

@@ -1,7 +1,7 @@
 /**
- * A netlink socket that asks and waits: each call returns when the kernel has answered, which it does
- * within the call itself, so nothing here can be overtaken by an event. Letting go of an address
- * needs exactly this: "returned" means "acknowledged".
+ * A netlink socket that asks and waits: each call returns when the kernel has answered, which it
+ * does within the call itself, so nothing here can be overtaken by an event. Letting go of an
+ * address needs exactly this: "returned" means "acknowledged".
  */
 import { assert } from '../base/assert.ts';
 import { OperatingError } from '../base/errors.ts';

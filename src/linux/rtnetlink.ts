@@ -1,6 +1,6 @@
 /**
- * Links and addresses of this network namespace as rtnetlink(7) tells them, and the two requests that
- * change an address. Only translation: what the answers mean for a VIP is said elsewhere.
+ * Links and addresses of this network namespace as rtnetlink(7) tells them, and the two requests
+ * that change an address. Only translation: what the answers mean for a VIP is said elsewhere.
  */
 
 import { formatIp } from '../base/ip.ts';

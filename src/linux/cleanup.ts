@@ -1,0 +1,43 @@
+/**
+ * Removes every kernel object of ours, whoever made it and however that process ended. Nothing but
+ * the marks in the kernel is needed: no state file, no configuration. Never while an agent runs.
+ */
+import { listOurs, removeAddress } from './address-table.ts';
+import { fencedLinks, removeFence } from './ebpf-fence.ts';
+import { NetlinkSocket } from './netlink-socket.ts';
+import { type NftFamily, nftSync, removeTable, TABLE, tableExists } from './nft.ts';
+import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
+
+const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev'];
+
+/** What was removed, in words; empty where nothing was left. The addresses go before their guard. */
+export function sweep(): string[] {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  try {
+    return [...sweepAddresses(socket), ...sweepFences(socket), ...sweepTables()];
+  } finally {
+    socket.close();
+  }
+}
+
+function sweepAddresses(socket: NetlinkSocket): string[] {
+  return listOurs(socket).map((vip) => {
+    removeAddress(socket, vip.address);
+    return `address ${vip.address} of ${vip.interface}`;
+  });
+}
+
+function sweepFences(socket: NetlinkSocket): string[] {
+  const names = new Map(listLinks(socket).map((link) => [link.index, link.name]));
+  return fencedLinks(socket).map((index) => {
+    removeFence(socket, index);
+    return `fence on ${names.get(index)}`;
+  });
+}
+
+function sweepTables(): string[] {
+  return FAMILIES.filter(tableExists).map((family) => {
+    nftSync(removeTable(family));
+    return `nft table ${family} ${TABLE}`;
+  });
+}
