@@ -1,6 +1,7 @@
 /**
  * All frontends of one worker: makes those that run agree with those that are assigned, and reports
- * what became of it; at once when a state changed, and at most twice a second when only counters did.
+ * what became of it; at once when a state changed, and at most twice a second when only counters
+ * did.
  */
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';

@@ -1,7 +1,7 @@
 /**
- * The agent's side of balancing: turns what is desired into work for the worker process and redirects
- * for the kernel, and says what became of it. It carries no traffic itself, and no state that matters:
- * a worker that dies is told everything again, and finds its port free.
+ * The agent's side of balancing: turns what is desired into work for the worker process and
+ * redirects for the kernel, and says what became of it. It carries no traffic itself, and no state
+ * that matters: a worker that dies is told everything again, and finds its port free.
  */
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
@@ -130,8 +130,8 @@ export class LbController {
   }
 
   #act(): void {
-    if (this.#proxied().length > 0) this.#link.start();
-    this.#assign();
+    // A worker that starts now asks by itself.
+    if (this.#proxied().length === 0 || !this.#link.start()) this.#assign();
     this.#steer();
   }
 

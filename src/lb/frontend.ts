@@ -1,7 +1,8 @@
 /**
  * One balanced frontend inside a worker: its door, its proxy, the probes of its backends and the
  * picker, kept in agreement. Every change of health, spec or draining goes through one function
- * (`#judge`), which draws all conclusions anew: who stands how, who is picked, whether the door is open.
+ * (`#judge`), which draws all conclusions anew: who stands how, who is picked, whether the door is
+ * open.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';

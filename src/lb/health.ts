@@ -1,8 +1,8 @@
 /**
- * What the probes' results add up to. Each backend has a verdict that only `rise` or `fall` results in
- * a row can turn, so that one lost packet does not move traffic; and all verdicts together decide who
- * serves, by one rule above the rest: a health check may steer traffic, never refuse all of it. While
- * no backend is up, those that still accept TCP go on serving, as `degraded`.
+ * What the probes' results add up to. Each backend has a verdict that only `rise` or `fall` results
+ * in a row can turn, so that one lost packet does not move traffic; and all verdicts together
+ * decide who serves, by one rule above the rest: a health check may steer traffic, never refuse all
+ * of it. While no backend is up, those that still accept TCP go on serving, as `degraded`.
  *
  * Pure: results go in, new values come out; an unchanged value is the same object.
  */
@@ -19,8 +19,9 @@ export interface ProbeResult {
 /** A connection of a client that could not be established. */
 export interface ConnectFailure {
   /**
-   * `refused`: the backend, or the network for it, said no. `timeout`: silence, which one lost packet
-   * explains as well. `local`: this host could not even try, which says nothing about the backend.
+   * `refused`: the backend, or the network for it, said no. `timeout`: silence, which one lost
+   * packet explains as well. `local`: this host could not even try, which says nothing about the
+   * backend.
    */
   readonly kind: 'refused' | 'timeout' | 'local';
   readonly reason: string;
@@ -66,8 +67,9 @@ export function afterProbe(health: Health, result: ProbeResult, thresholds: Thre
 }
 
 /**
- * `health` after a client's connection failed. A refusal counts like a failed probe. Silence only makes
- * the backend suspect: on a network that loses packets, busy clients would else outvote the probes.
+ * `health` after a client's connection failed. A refusal counts like a failed probe. Silence only
+ * makes the backend suspect: on a network that loses packets, busy clients would else outvote the
+ * probes.
  */
 export function afterConnectFailure(
   health: Health,

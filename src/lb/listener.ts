@@ -1,6 +1,6 @@
 /**
- * A door that can be shut and opened again on the same port. While no backend accepts TCP the door is
- * shut, so that the kernel itself refuses clients at once ("connection refused") and they try
+ * A door that can be shut and opened again on the same port. While no backend accepts TCP the door
+ * is shut, so that the kernel itself refuses clients at once ("connection refused") and they try
  * another way, instead of being accepted and disappointed. The port must survive this, because the
  * kernel's redirect from VIP:port names it.
  *
@@ -23,7 +23,9 @@ export interface DoorOptions {
 const KEEPER_ADDRESS = '127.255.255.254';
 /** As many handshakes as a burst of reconnecting clients needs; the kernel caps it at somaxconn. */
 const BACKLOG = 4_096;
-/** Silence after which a connection's peer is asked whether it lives (then 10 times, each second). */
+/**
+ * Silence after which a connection's peer is asked whether it lives (then 10 times, each second).
+ */
 export const KEEP_ALIVE_MS: Millis = 30_000;
 
 export class Door {

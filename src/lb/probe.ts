@@ -1,7 +1,7 @@
 /**
- * One look at one backend, on a fresh connection each time: what matters is whether the *next* client
- * would be served, and a server that has closed its port still answers on old connections. A fresh
- * TLS handshake costs this host about 1.7 ms of processor time.
+ * One look at one backend, on a fresh connection each time: what matters is whether the *next*
+ * client would be served, and a server that has closed its port still answers on old connections. A
+ * fresh TLS handshake costs this host about 1.7 ms of processor time.
  *
  * Certificates are verified only against a `caFile`: before kubeadm there is no CA to trust, and a
  * probe carries no secret.
@@ -63,7 +63,9 @@ function webProber(check: HealthCheck, clock: Clock, agent: () => Promise<http.A
   };
 }
 
-/** Agents that trust what `caFile` holds; it is read again now and then, so that it may be renewed. */
+/**
+ * Agents that trust what `caFile` holds; it is read again now and then, so that it may be renewed.
+ */
 function httpsAgents(caFile: string | null, parts: ProbeParts): () => Promise<https.Agent> {
   // An empty list keeps Node from loading its whole store of public roots.
   if (caFile === null) return constant(httpsAgent([], false));

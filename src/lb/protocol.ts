@@ -1,7 +1,7 @@
 /**
  * What the agent and a worker say to each other: plain JSON over the worker's IPC channel. Both run
- * the same version, so there is no negotiation; yet what arrives is checked once, here, and a message
- * that is not understood is named instead of trusted.
+ * the same version, so there is no negotiation; yet what arrives is checked once, here, and a
+ * message that is not understood is named instead of trusted.
  */
 import type { BackendView, DesiredFrontend } from './ports.ts';
 import type { ProxyCounters } from './proxy.ts';

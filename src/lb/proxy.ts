@@ -1,8 +1,8 @@
 /**
- * The userspace TCP proxy of one frontend, from an accepted client to a spliced connection: choose a
- * backend, connect, on failure try the next, each once; when none is left, reset the client. A client
- * is never kept waiting for a backend that is known to be dead, and never dropped while another one
- * could serve it.
+ * The userspace TCP proxy of one frontend, from an accepted client to a spliced connection: choose
+ * a backend, connect, on failure try the next, each once; when none is left, reset the client. A
+ * client is never kept waiting for a backend that is known to be dead, and never dropped while
+ * another one could serve it.
  *
  * It does not know why a backend may be chosen, only whom to ask ({@link Upstreams}).
  */
@@ -161,8 +161,8 @@ export class TcpProxy<U extends Upstream> {
 }
 
 /**
- * Connects once. `onOutcome` is called once, later, with the connected socket or with the reason why
- * there is none; never after the returned function has cancelled the attempt.
+ * Connects once. `onOutcome` is called once, later, with the connected socket or with the reason
+ * why there is none; never after the returned function has cancelled the attempt.
  */
 function dial(
   clock: Clock,

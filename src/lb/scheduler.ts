@@ -1,7 +1,8 @@
 /**
  * Who gets the next connection. A picker is an immutable snapshot of the candidates and of the
- * rotation's position; each choice returns the picker for the next one. The position is a name, not an
- * index, so it survives any change of the candidates: whoever comes next in the alphabet is next.
+ * rotation's position; each choice returns the picker for the next one. The position is a name, not
+ * an index, so it survives any change of the candidates: whoever comes next in the alphabet is
+ * next.
  */
 import { assert, unreachable } from '../base/assert.ts';
 import type { Scheduler } from './ports.ts';

@@ -1,7 +1,7 @@
 /**
- * Two sockets joined into one connection. What one side says reaches the other, and nothing else: an
- * end becomes an end (half-close, both ways), a reset becomes a reset, silence stays silence, and a
- * slow reader slows its writer down.
+ * Two sockets joined into one connection. What one side says reaches the other, and nothing else:
+ * an end becomes an end (half-close, both ways), a reset becomes a reset, silence stays silence,
+ * and a slow reader slows its writer down.
  */
 import type { Socket } from 'node:net';
 

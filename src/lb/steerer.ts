@@ -1,6 +1,7 @@
 /**
  * Keeps the redirects from the VIPs to the proxies standing: declares them when they change, again
- * after a failure, and now and then in any case, because other programs flush rules that are not theirs.
+ * after a failure, and now and then in any case, because other programs flush rules that are not
+ * theirs.
  */
 import { type BackoffOptions, backoff } from '../base/backoff.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
@@ -24,7 +25,10 @@ const REASSERT_MS: Millis = 5_000;
 
 export class Steerer {
   readonly #parts: SteererParts;
-  /** Null until the first wish, which is declared even if it is empty: a former agent may have left some. */
+  /**
+   * Null until the first wish, which is declared even if it is empty: a former agent may have left
+   * some.
+   */
   #wanted: readonly Redirect[] | null = null;
   #running: Promise<void> | null = null;
   #timer: Timer | null = null;
@@ -91,7 +95,8 @@ export class Steerer {
 
   #report(error: string | null): void {
     if (error === this.#error) return;
-    // A failure may change its words from one attempt to the next; only its begin and end are logged.
+    // A failure may change its words from one attempt to the next; only its begin and end are
+    // logged.
     if (this.#error === null) this.#parts.log.warn('lb.not-steered', { reason: error });
     else if (error === null) this.#parts.log.info('lb.steered');
     this.#error = error;

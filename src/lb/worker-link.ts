@@ -26,8 +26,9 @@ const RESPAWN: BackoffOptions = { firstMs: 100, maxMs: 5_000, factor: 2 };
 /** A worker that lived this long starts the delays anew when it dies. */
 const STEADY_MS: Millis = 10_000;
 /**
- * A worker is asked when it was silent for this time, and killed when it was silent for as long again.
- * Two steps, because after a pause of the agent itself its timers fire before it reads what came.
+ * A worker is asked when it was silent for this time, and killed when it was silent for as long
+ * again. Two steps, because after a pause of the agent itself its timers fire before it reads what
+ * came.
  */
 const SILENCE_MS: Millis = 5_000;
 /** Beyond the grace it was given, a draining worker gets this to end. */
@@ -61,11 +62,12 @@ export class WorkerLink {
     return Math.max(0, this.#starts - 1);
   }
 
-  /** Spawns the first worker; a second call does nothing. */
-  start(): void {
-    if (this.#started) return;
+  /** Spawns the first worker; false where that has been done already. */
+  start(): boolean {
+    if (this.#started) return false;
     this.#started = true;
     this.#spawn();
+    return true;
   }
 
   /** To the worker that runs now; if there is none, `onStart` will ask again. */

@@ -1,10 +1,10 @@
 /**
  * The program of a worker process: a balancer at the other end of an IPC channel. The agent is a
- * real-time process that must never wait for traffic, so traffic is carried here; and a worker may die
- * without moving the VIP. It lives exactly as long as its channel: an agent that is gone, however it
- * ended, takes its workers with it.
+ * real-time process that must never wait for traffic, so traffic is carried here; and a worker may
+ * die without moving the VIP. It lives exactly as long as its channel: an agent that is gone,
+ * however it ended, takes its workers with it.
  */
-import { readFile } from 'node:fs/promises';
+import { promises as files } from 'node:fs';
 import { unreachable } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
@@ -17,7 +17,7 @@ function main(): void {
   const balancer = new Balancer({
     clock: systemClock(),
     log,
-    readFile: (path) => readFile(path, 'utf8'),
+    readFile: (path) => files.readFile(path, 'utf8'),
     onReport: (frontends) => outbox.sendLatest({ kind: 'report', frontends }),
   });
   const leave = (): void => {

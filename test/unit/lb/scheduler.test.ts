@@ -1,4 +1,6 @@
-/** Who gets the next connection: small stories for the order, properties for evenness and stability. */
+/**
+ * Who gets the next connection: small stories for the order, properties for evenness and stability.
+ */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';

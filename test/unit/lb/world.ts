@@ -1,6 +1,6 @@
 /**
- * A small world on loopback for the balancing room's tests: backends that can be told how to behave,
- * a balancer in this process, and clients. Everything is awaited by event; nothing sleeps.
+ * A small world on loopback for the balancing room's tests: backends that can be told how to
+ * behave, a balancer in this process, and clients. Everything is awaited by event; nothing sleeps.
  */
 import { once } from 'node:events';
 import * as http from 'node:http';
