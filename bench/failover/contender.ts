@@ -1,4 +1,4 @@
-/** Who competes for the VIP in the failover bench: one lab each, put back in order between faults. */
+/** Who competes for the VIP in the failover bench; put back in order after each fault. */
 import type { Child } from '../../test/lab/children.ts';
 import { Cluster } from '../../test/lab/cluster.ts';
 import { startKeepalived } from '../../test/lab/keepalived.ts';

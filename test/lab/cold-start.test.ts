@@ -10,7 +10,7 @@ import { unevenness } from './gaps.ts';
 import { createLab } from './lab.ts';
 import { assertNeverTwo, Observer } from './observer.ts';
 import { logTails, Scene } from './scene.ts';
-import { failure } from './shell.ts';
+import { failure, type Outcome } from './shell.ts';
 import { perServer } from './traffic.ts';
 
 test('three bare hosts serve the VIP to everybody, the holder included', async () => {
@@ -91,7 +91,7 @@ test('unattended: hosts join at the same moment, by file, by environment and by 
   assertNeverTwo(await observer.report(lab.vip));
 });
 
-test('every command says the same when run twice, and changes nothing the second time', async () => {
+test('every command run twice says the same and changes nothing more', async () => {
   const scene = await Scene.create();
   const { lab, cluster } = scene;
   try {
@@ -117,9 +117,8 @@ test('every command says the same when run twice, and changes nothing the second
       ['token', 'list'],
       ['cert', 'list'],
     ]) {
-      const outcomes = [await n2.cli(args), await n2.cli(args)];
-      const [one, two] = outcomes;
-      assert.ok(one !== undefined && two !== undefined);
+      const one: Outcome = await n2.cli(args);
+      const two: Outcome = await n2.cli(args);
       assert.equal(one.code, two.code, `${failure(one)}\n${failure(two)}`);
       assert.ok(one.stderr.split('\n').length <= 2, `one line at most: ${failure(one)}`);
     }
@@ -133,7 +132,7 @@ test('every command says the same when run twice, and changes nothing the second
   }
 });
 
-test('a command answers within 300 ms, with an agent, without a quorum and without an agent', async () => {
+test('commands answer in 300 ms, also without a quorum and without an agent', async () => {
   const scene = await Scene.create();
   const { lab } = scene;
   try {
@@ -142,7 +141,7 @@ test('a command answers within 300 ms, with an agent, without a quorum and witho
     const fastest = async (args: readonly string[]): Promise<number> => {
       const times: number[] = [];
       for (let i = 0; i < 3; i++) {
-        const outcome = await n1.cli(args);
+        const outcome: Outcome = await n1.cli(args);
         assert.equal(outcome.code, 0, failure(outcome));
         times.push(outcome.tookMs);
       }

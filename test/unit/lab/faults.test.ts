@@ -1,3 +1,4 @@
+/** The ruleset that a set of faults becomes. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { blocksBetween, rulesFor } from '../../lab/faults.ts';

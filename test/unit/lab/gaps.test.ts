@@ -1,3 +1,4 @@
+/** Gaps, tallies and quantiles on hand-made numbers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { longestGap, quantile, tally, unevenness } from '../../lab/gaps.ts';

@@ -1,3 +1,4 @@
+/** The texts that the demo and the benches print. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { duration, shareRows, table, tenureRows } from '../../lab/story.ts';

@@ -1,3 +1,4 @@
+/** Tenures and overlaps of hand-written claims. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { firstClaimAfter, overlapsOf, type Seen, tenuresOf } from '../../lab/tenures.ts';

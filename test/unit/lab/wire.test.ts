@@ -1,3 +1,4 @@
+/** Frames that prove a claim, and frames that prove none. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { claimOf, ipv6Bytes, ipv6Text, knock, question } from '../../lab/wire.ts';
