@@ -171,7 +171,7 @@ export class LbController {
   #lost(reason: string): void {
     this.#tally.fold(this.#reports.values());
     this.#reports = new Map();
-    this.#absence = `the proxy worker ended (${reason}) and is restarted`;
+    this.#absence = `the proxy worker ${reason}; it is restarted`;
     this.#absentSinceWallMs = this.#clock.wallNow();
     this.#changed();
   }

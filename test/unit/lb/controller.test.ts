@@ -38,7 +38,7 @@ class FakeWorker implements WorkerProcess {
 
   kill(): void {
     this.killed = true;
-    this.exit('SIGKILL');
+    this.exit('was ended by SIGKILL');
   }
 
   say(message: unknown): void {
@@ -230,16 +230,19 @@ suite('a lost worker', () => {
     const world = new World();
     await world.begin(API);
     const calls = world.declared.length;
-    world.worker.exit('SIGSEGV');
+    world.worker.exit('was ended by SIGSEGV');
 
     assert.equal(world.controller.view()[0]?.backends[0]?.state, 'down');
-    assert.match(world.controller.view()[0]?.dataPathReason ?? '', /SIGSEGV.*restarted/);
+    assert.match(
+      world.controller.view()[0]?.dataPathReason ?? '',
+      /the proxy worker was ended by SIGSEGV; it is restarted/,
+    );
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     assert.deepEqual(world.worker.inbox, [
       { kind: 'assign', assignments: [{ frontend: API, preferredPort: 40_000 }] },
     ]);
-    world.worker.exit('SIGSEGV');
+    world.worker.exit('was ended by SIGSEGV');
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     await world.clock.advance(100);
@@ -252,7 +255,7 @@ suite('a lost worker', () => {
     const world = new World();
     await world.begin(API);
     world.worker.say({ kind: 'report', frontends: [report(API, 0, { total: 7 })] });
-    world.worker.exit('SIGSEGV');
+    world.worker.exit('was ended by SIGSEGV');
     assert.equal(world.controller.view()[0]?.backends[0]?.totalConnections, 7);
     await world.clock.advance(100);
     world.worker.say({ kind: 'report', frontends: [report(API, 0, { total: 5 })] });
@@ -362,7 +365,7 @@ suite('the view', () => {
     const heard = changes;
     assert.ok(heard > 0);
     stop();
-    world.worker.exit('SIGKILL');
+    world.worker.exit('was ended by SIGKILL');
 
     assert.equal(changes, heard);
   });

@@ -33,7 +33,7 @@ class ForkingHost implements WorkerHost {
       },
       onMessage: (listener) => void child.on('message', listener),
       onExit: (listener) =>
-        void child.on('exit', (code, signal) => listener(signal ?? `exit code ${code}`)),
+        void child.on('exit', (code, signal) => listener(`was ended by ${signal ?? code}`)),
       kill: () => void child.kill('SIGKILL'),
     };
   }
@@ -127,7 +127,7 @@ suite('a worker process', () => {
       await agent.view(({ backends }) => backends[0]?.totalConnections === 1);
       agent.worker.kill('SIGKILL');
       const lost = await agent.view(({ backends }) => backends[0]?.state === 'down');
-      assert.match(lost.dataPathReason, /the proxy worker ended \(SIGKILL\) and is restarted/);
+      assert.match(lost.dataPathReason, /the proxy worker was ended by SIGKILL; it is restarted/);
       await agent.view(({ backends }) => backends[0]?.state === 'up');
 
       assert.equal(agent.port, port);

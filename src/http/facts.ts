@@ -1,0 +1,58 @@
+/**
+ * Everything that the HTTP port may tell, as plain data: a snapshot that the agent takes when
+ * somebody asks. Totals only grow while the process lives; what this node does not know is null and
+ * is left out of the metrics.
+ */
+
+export interface HttpFacts {
+  /** This program's version. */
+  readonly version: string;
+  /** This node's name. */
+  readonly node: string;
+  readonly raft: RaftFacts;
+  readonly vips: readonly VipFacts[];
+  /** Time until the lease ends by this node's clock; 0 without a lease. */
+  readonly leaseRemainingMs: number;
+  readonly fenceRenewals: number;
+  /** Gratuitous ARP and unsolicited NA frames sent. */
+  readonly announcements: number;
+  readonly frontends: readonly FrontendFacts[];
+  readonly proxyWorkerRestarts: number;
+  readonly steeringFailures: number;
+}
+
+export interface RaftFacts {
+  readonly isLeader: boolean;
+  /** A leader is known and was heard recently, or it is this node. */
+  readonly hasLeader: boolean;
+  readonly term: number;
+  readonly commitIndex: number;
+  readonly appliedIndex: number;
+  /** Members by role: `{ voter: 3, learner: 0, witness: 0 }`. */
+  readonly members: Readonly<Record<string, number>>;
+  readonly proposals: number;
+}
+
+export interface VipFacts {
+  readonly address: string;
+  readonly heldHere: boolean;
+  /** How often this node claimed or withdrew it. */
+  readonly transitions: number;
+}
+
+export interface FrontendFacts {
+  readonly name: string;
+  readonly clients: number;
+  readonly accepted: number;
+  readonly unserved: number;
+  readonly overLimit: number;
+  readonly connectFailures: number;
+  readonly backends: readonly BackendFacts[];
+}
+
+export interface BackendFacts {
+  readonly name: string;
+  readonly state: string;
+  readonly connections: number;
+  readonly totalConnections: number;
+}
