@@ -10,14 +10,18 @@ import { type Host, launcher } from './host.ts';
 import { createLab, type Lab } from './lab.ts';
 import { failure, must, type Outcome } from './shell.ts';
 
-/** Exit status 1 or 2, one line that says what, and nothing on standard output. */
+/**
+ * Exit status 1 or 2, nothing on standard output, and one last line that says what is wrong. Lines
+ * before it may tell of progress; none of them is an error.
+ */
 function assertRefused(outcome: Outcome, says: RegExp, code = 1): void {
   assert.equal(outcome.code, code, failure(outcome));
   assert.equal(outcome.stdout, '', failure(outcome));
   const lines = outcome.stderr.trimEnd().split('\n');
-  assert.equal(lines.length, 1, failure(outcome));
-  assert.match(lines[0] ?? '', /^holdfast: \S/);
-  assert.match(lines[0] ?? '', says);
+  const errors = lines.filter((line) => line.startsWith('holdfast: '));
+  assert.deepEqual(errors, lines.slice(-1), failure(outcome));
+  assert.match(errors[0] ?? '', says);
+  assert.doesNotMatch(outcome.stderr, /^\s+at /m, 'a line, not a stack');
 }
 
 /** As {@link assertRefused}, and no file under the host's data directory is other than before. */
