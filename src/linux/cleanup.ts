@@ -10,7 +10,9 @@ import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
 const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev'];
 
-/** What was removed, in words; empty where nothing was left. The addresses go before their guard. */
+/**
+ * What was removed, in words; empty where nothing was left. The addresses go before their guard.
+ */
 export function sweep(): string[] {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   try {

@@ -1,7 +1,8 @@
 /**
  * Steering by nftables: a connection to VIP:port is led to the port of a proxy on this host, before
- * the socket look-up, so that an API server may listen on the same port of every address. In a table
- * of our own, always replaced as a whole; other tables, and other programs' rules, are not touched.
+ * the socket look-up, so that an API server may listen on the same port of every address. In a
+ * table of our own, always replaced as a whole; other tables, and other programs' rules, are not
+ * touched.
  *
  * The rules stand on every host of the cluster and act only where the VIP is (`fib daddr type
  * local`), so that a claim needs no change of rules. Only the port is translated: the connection

@@ -1,6 +1,6 @@
 /**
- * Worker processes: the same Node with an entry of its own and a message channel. They never outlive
- * the agent: the kernel ends them when its main thread ends, however that happened.
+ * Worker processes: the same Node with an entry of its own and a message channel. They never
+ * outlive the agent: the kernel ends them when its main thread ends, however that happened.
  */
 import { type ChildProcess, type Serializable, spawn } from 'node:child_process';
 import { OperatingError } from '../base/errors.ts';

@@ -1,11 +1,14 @@
 /**
  * When to tell the link where a VIP is: at the claim, a few times over the next seconds, because a
- * frame may be lost and a switch may still be learning, and then slowly for ever, because caches are.
- * Only the schedule: it never sets a timer, and whoever sends checks first that the VIP is still held.
+ * frame may be lost and a switch may still be learning, and then slowly for ever, because caches
+ * are. Only the schedule: it never sets a timer, and whoever sends checks first that the VIP is
+ * still held.
  */
 import type { Millis } from '../base/clock.ts';
 
-/** After the claim. The first ones cover what a client feels, the later ones a port that wakes up. */
+/**
+ * After the claim. The first ones cover what a client feels, the later ones a port that wakes up.
+ */
 const BURST_MS: readonly Millis[] = [0, 100, 500, 1000, 2000];
 /** Below the shortest common cache lifetime (Linux asks again after 15–45 s). */
 const REFRESH_MS: Millis = 10_000;

@@ -263,7 +263,9 @@ export class VipController {
     this.#scheduleAnnouncement();
   }
 
-  /** Closes the fence around every VIP whose link is there; the reason why it could not, or null. */
+  /**
+   * Closes the fence around every VIP whose link is there; the reason why it could not, or null.
+   */
   #arm(links: readonly Link[]): string | null {
     const vips = this.#desired.vips.filter((vip) =>
       links.some((link) => link.name === vip.interface),

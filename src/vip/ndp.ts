@@ -1,7 +1,7 @@
 /**
- * Neighbour discovery for IPv6 over Ethernet (RFC 4861) as bytes: the two messages that a VIP needs,
- * and a total decoder for them. An unsolicited neighbour advertisement with the override flag, to all
- * nodes, is IPv6's gratuitous ARP; a solicitation from `::` is its probe (RFC 4862).
+ * Neighbour discovery for IPv6 over Ethernet (RFC 4861) as bytes: the two messages that a VIP
+ * needs, and a total decoder for them. An unsolicited neighbour advertisement with the override
+ * flag, to all nodes, is IPv6's gratuitous ARP; a solicitation from `::` is its probe (RFC 4862).
  */
 import { assert, defined } from '../base/assert.ts';
 import { formatIp, parseIp } from '../base/ip.ts';

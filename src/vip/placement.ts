@@ -1,4 +1,6 @@
-/** Which interface of this host a VIP belongs on, and whether this host could hold its VIPs. Pure. */
+/**
+ * Which interface of this host a VIP belongs on, and whether this host could hold its VIPs. Pure.
+ */
 import { inSubnet, ipFamily } from '../base/ip.ts';
 import type { Link, VipPlacement } from './ports.ts';
 
@@ -17,7 +19,10 @@ export interface PlacementHints {
   readonly defaultRoute?: string | null;
 }
 
-/** Finds the interface for a VIP: the one asked for, else the VIP's subnet's, else the default route's. */
+/**
+ * Finds the interface for a VIP: the one asked for, else the VIP's subnet's, else the default
+ * route's.
+ */
 export function placeVip(
   address: string,
   links: readonly Link[],

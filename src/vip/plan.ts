@@ -1,6 +1,7 @@
 /**
- * The difference between what is wished and what is: pure, so that each pass can start from what the
- * kernel really has, and a missed event, a restart or somebody's `ip addr del` heal by the same way.
+ * The difference between what is wished and what is: pure, so that each pass can start from what
+ * the kernel really has, and a missed event, a restart or somebody's `ip addr del` heal by the same
+ * way.
  */
 import { linkTrouble } from './placement.ts';
 import type { Link, VipPlacement } from './ports.ts';

@@ -50,8 +50,11 @@ async function callFromHere(host: string, port: number): Promise<string> {
 }
 
 const CALL = `
-const socket = require('node:net').createConnection({ host: process.argv[1], port: process.argv[2], timeout: 500 });
-socket.on('timeout', () => socket.destroy()).on('error', (error) => process.stdout.write(error.code)).pipe(process.stdout);
+const [, host, port] = process.argv;
+const socket = require('node:net').createConnection({ host, port, timeout: 500 });
+socket.on('timeout', () => socket.destroy());
+socket.on('error', (error) => process.stdout.write(error.code));
+socket.pipe(process.stdout);
 `;
 
 async function callFromPeer(host: string, port: number): Promise<string> {
@@ -71,7 +74,7 @@ after(() => {
   table.close();
 });
 
-test('set() leads connections to the VIP to the proxy, from here and from another host', async () => {
+test('set() leads connections for the VIP to the proxy, from here and from afar', async () => {
   await steering.set(redirects);
 
   for (const vip of VIPS) {

@@ -1,0 +1,175 @@
+/**
+ * One suite for the address table's port, on the kernel of paper and on the real one; then what
+ * only the real one can show. Needs root.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { systemClock } from '../../src/base/clock.ts';
+import { createAddressTable } from '../../src/linux/address-table.ts';
+import { rawNow } from '../../src/linux/clock.ts';
+import { createPacketLink } from '../../src/linux/packet-link.ts';
+import { probeCodec } from '../../src/vip/frames.ts';
+import type { AddressTable, VipPlacement } from '../../src/vip/ports.ts';
+import { FakeClock, FakeKernel } from './fakes.ts';
+import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf, run } from './netns.ts';
+
+const V4: VipPlacement = { address: '10.77.0.100', interface: 'eth0' };
+const V6: VipPlacement = { address: 'fd77::100', interface: 'eth0' };
+
+enterFreshNamespace();
+const peer = addNamespace('peer');
+cable('eth0', peer, { v4: '10.77.0', v6: 'fd77' });
+run('ip link add eth1 type veth peer name eth2');
+const clock = systemClock(rawNow);
+const real = createAddressTable(clock);
+
+interface Body {
+  readonly name: string;
+  readonly table: AddressTable;
+  /** Lets `forMs` pass for the table. */
+  wait(forMs: number): Promise<void>;
+}
+
+function bodies(): Body[] {
+  const fakeClock = new FakeClock();
+  const fake = new FakeKernel(fakeClock);
+  fake.plug('eth0', { addresses: [{ address: '10.77.0.1', prefixLength: 24 }] });
+  fake.plug('eth1', { up: false });
+  return [
+    { name: 'on paper', table: fake, wait: async (forMs) => fakeClock.advance(forMs) },
+    { name: 'in the kernel', table: real, wait: (forMs) => pause(forMs) },
+  ];
+}
+
+const byAddress = (left: VipPlacement, right: VipPlacement): number =>
+  left.address.localeCompare(right.address);
+const ours = (table: AddressTable): VipPlacement[] => [...table.ours()].sort(byAddress);
+
+for (const { name, table, wait } of bodies()) {
+  test(`${name}: put() adds the VIP alone, marked as ours, and refreshes it`, () => {
+    table.put(V4, 60);
+    table.put(V6, 60);
+    table.put(V4, 60);
+
+    assert.deepEqual(ours(table), [V4, V6]);
+    const eth0 = table.links().find((link) => link.name === 'eth0');
+    const found = eth0?.addresses.filter(({ address }) => address === V4.address);
+    assert.deepEqual(found, [{ address: V4.address, prefixLength: 32 }]);
+  });
+
+  test(`${name}: remove() takes it away and nothing else; twice is once`, () => {
+    table.remove(V4.address);
+    table.remove(V4.address);
+
+    assert.deepEqual(ours(table), [V6]);
+    const eth0 = table.links().find((link) => link.name === 'eth0');
+    assert.ok(eth0?.addresses.some(({ address }) => address === '10.77.0.1'));
+    table.remove(V6.address);
+  });
+
+  test(`${name}: a VIP that nobody refreshes goes by itself`, async () => {
+    table.put(V4, 1);
+    table.put(V6, 1);
+
+    await wait(1_500);
+
+    assert.deepEqual(ours(table), []);
+  });
+
+  test(`${name}: put() on an interface that is not there throws`, () => {
+    assert.throws(() => table.put({ ...V4, interface: 'eth9' }, 1));
+  });
+
+  test(`${name}: links() tells index, name, MAC and whether frames can pass`, () => {
+    const links = table.links();
+    const state = new Map(links.map((link) => [link.name, link.up]));
+
+    assert.equal(state.get('eth0'), true);
+    assert.equal(state.get('eth1'), false);
+    assert.match(links.find((link) => link.name === 'eth0')?.mac ?? '', /^([0-9a-f]{2}:){5}/);
+  });
+}
+
+test('in the kernel: the VIP is never a source, not even as the only address', () => {
+  run('ip link set eth1 up');
+  run('ip link set eth2 up');
+  run('ip route add 192.0.2.0/24 dev eth1');
+  real.put({ address: '10.99.0.100', interface: 'eth1' }, 60);
+
+  assert.doesNotMatch(run('ip route get 192.0.2.1'), /10\.99\.0\.100/);
+  assert.match(run('ip addr show dev eth1'), /scope host deprecated dynamic noprefixroute eth1:hf/);
+  real.remove('10.99.0.100');
+  run('ip link set eth1 down');
+});
+
+test('in the kernel: remove() finds the VIP on whichever interface, whoever put it there', () => {
+  run('ip addr add 10.77.0.100/24 dev eth1');
+
+  real.remove('10.77.0.100');
+
+  assert.doesNotMatch(run('ip addr show dev eth1'), /10\.77\.0\.100/);
+});
+
+test('in the kernel: addresses of others are not ours', () => {
+  run('ip addr add 10.88.0.1/32 dev eth0 label eth0:foo');
+
+  assert.deepEqual(real.ours(), []);
+});
+
+test('in the kernel: watch() tells of changes by others, also after a storm of them', async () => {
+  let calls = 0;
+  const watch = real.watch(() => {
+    calls++;
+  });
+  await pause(50);
+  assert.equal(calls, 0);
+
+  run('ip addr add 10.88.0.2/32 dev eth0');
+  await pause(60);
+  assert.equal(calls, 1);
+
+  // More than the socket's queue holds: the kernel drops events, and says so.
+  for (let i = 0; i < 3000; i++) real.put(V4, 60);
+  await pause(100);
+  const afterStorm = calls;
+  assert.ok(afterStorm > 1);
+  run('ip addr del 10.88.0.2/32 dev eth0');
+  await pause(60);
+  assert.ok(calls > afterStorm);
+
+  watch.close();
+  real.remove(V4.address);
+});
+
+test('probe() reports who answers for an address, and nobody for a free one', async () => {
+  const link = createPacketLink(clock, probeCodec);
+  const peerMac = inNamespace(peer, () => macOf('eth0'));
+
+  for (const address of ['10.77.0.2', 'fd77::2']) {
+    assert.deepEqual(await link.probe({ address, interface: 'eth0' }, 100), [peerMac], address);
+  }
+  for (const address of ['10.77.0.77', 'fd77::77', '10.77.0.1']) {
+    assert.deepEqual(await link.probe({ address, interface: 'eth0' }, 50), [], address);
+  }
+  await assert.rejects(link.probe({ ...V4, interface: 'eth9' }, 10), {
+    code: 'interface-missing',
+  });
+  await assert.rejects(link.probe({ ...V4, interface: 'lo' }, 10), {
+    code: 'interface-not-ethernet',
+  });
+});
+
+test('send() reports a link that is not there', () => {
+  const link = createPacketLink(clock, probeCodec);
+
+  const sent = link.send('eth9', new Uint8Array(42));
+
+  assert.deepEqual(sent, { ok: false, error: 'interface eth9 is not there' });
+});
+
+test('the table of a closed socket is closed', () => {
+  real.close();
+
+  assert.throws(() => real.links(), { code: 'kernel-refused' });
+});
