@@ -1,4 +1,6 @@
 /** The program: one command line in, one exit status out. */
+import { systemClock } from './base/clock.ts';
+import { connectAgent } from './cli/agent-connection.ts';
 import { run } from './cli/run.ts';
 import { systemTerminal } from './cli/terminal.ts';
 import { readEnvironment } from './config/env.ts';
@@ -7,5 +9,12 @@ import { readEnvironment } from './config/env.ts';
 const args = process.argv.slice(2);
 process.title = `holdfast ${args[0] ?? ''}`.trim();
 
+const exitCode = await run(args, {
+  terminal: systemTerminal(),
+  environment: readEnvironment(),
+  clock: systemClock(),
+  connect: connectAgent,
+});
+
 // Once a command is done nothing that it left open may keep it: a shell script waits for it.
-process.exit(await run(args, { terminal: systemTerminal(), environment: readEnvironment() }));
+process.exit(exitCode);

@@ -1,0 +1,112 @@
+/** What `init` and `join` must know of this host: its links, its own address, what is in use. */
+import { createServer, type Server } from 'node:net';
+import { hostname } from 'node:os';
+import type { Clock } from '../../base/clock.ts';
+import { describeError, errorCode, OperatingError } from '../../base/errors.ts';
+import { inSubnet, ipFamily } from '../../base/ip.ts';
+import { namePattern, nameRule } from '../../config/agent-config.ts';
+import { createAddressTable } from '../../linux/address-table.ts';
+import { createPacketLink } from '../../linux/packet-link.ts';
+import { probeCodec } from '../../vip/frames.ts';
+import type { Link, VipPlacement } from '../../vip/ports.ts';
+import { UsageError } from '../usage.ts';
+
+/** Two questions, because one frame may get lost; a neighbour answers within milliseconds. */
+const probeRounds = 2;
+const probeWaitMs = 300;
+
+export function hostLinks(clock: Clock): readonly Link[] {
+  const table = createAddressTable(clock);
+  try {
+    return table.links();
+  } finally {
+    table.close();
+  }
+}
+
+/** The host's name as a node's name. */
+export function defaultNodeName(): string {
+  const name = hostname();
+  if (namePattern.test(name)) return name;
+  throw new UsageError(`the host name ${JSON.stringify(name)} is not ${nameRule}: give --name`);
+}
+
+/** The host's own address on an interface, in the VIP's subnet where there is one; null if none. */
+export function ownAddress(
+  vip: string,
+  interfaceName: string,
+  links: readonly Link[],
+): string | null {
+  const link = links.find(({ name }) => name === interfaceName);
+  const family = ipFamily(vip);
+  const candidates = (link?.addresses ?? []).filter(
+    ({ address }) =>
+      ipFamily(address) === family && address !== vip && !inSubnet(address, 'fe80::', 10),
+  );
+  const near = candidates.find(
+    ({ address, prefixLength }) => prefixLength < 32 && inSubnet(vip, address, prefixLength),
+  );
+  return (near ?? candidates[0])?.address ?? null;
+}
+
+export type VipUse =
+  | { readonly by: 'nobody' }
+  | { readonly by: 'this-host'; readonly interface: string }
+  | { readonly by: 'stranger'; readonly mac: string }
+  /** It could not be found out. */
+  | { readonly by: 'unknown'; readonly why: string };
+
+/** Whether the VIP answers already: on this host or on its link. */
+export async function vipUse(
+  vip: VipPlacement,
+  links: readonly Link[],
+  clock: Clock,
+): Promise<VipUse> {
+  const own = links.find((link) => link.addresses.some(({ address }) => address === vip.address));
+  if (own !== undefined) return { by: 'this-host', interface: own.name };
+  const link = links.find(({ name }) => name === vip.interface);
+  if (link?.up === false) return { by: 'unknown', why: `${vip.interface} is down` };
+  try {
+    const packets = createPacketLink(clock, probeCodec);
+    for (let round = 0; round < probeRounds; round++) {
+      const [mac] = await packets.probe(vip, probeWaitMs);
+      if (mac !== undefined) return { by: 'stranger', mac };
+    }
+    return { by: 'nobody' };
+  } catch (error) {
+    return { by: 'unknown', why: describeError(error) };
+  }
+}
+
+/**
+ * The address to listen on for every address of this host: `::`, or `0.0.0.0` without IPv6.
+ *
+ * @throws OperatingError `port-in-use`
+ */
+export async function freeListenHost(port: number): Promise<string> {
+  for (const host of ['::', '0.0.0.0']) {
+    const code = await tryListen(host, port);
+    if (code === null) return host;
+    if (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL') continue;
+    throw new OperatingError({
+      code: code === 'EADDRINUSE' ? 'port-in-use' : 'port-not-usable',
+      message: `port ${port} cannot be listened on (${code})`,
+      hint: `see who has it with \`ss -ltnp sport = :${port}\`, or give --advertise HOST:PORT`,
+      facts: { port },
+    });
+  }
+  throw new OperatingError({
+    code: 'no-network',
+    message: 'this host has neither IPv4 nor IPv6',
+    hint: 'configure its network first',
+  });
+}
+
+/** Null, or the error's code. */
+function tryListen(host: string, port: number): Promise<string | null> {
+  return new Promise((resolve) => {
+    const server: Server = createServer();
+    server.once('error', (error) => resolve(errorCode(error) ?? 'unknown error'));
+    server.listen({ host, port }, () => server.close(() => resolve(null)));
+  });
+}

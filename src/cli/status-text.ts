@@ -1,0 +1,184 @@
+/**
+ * The status document as a page for the person who was woken up: the first line says whether the
+ * address is served, by whom, since when and why, how many failures are left, and what to do next.
+ * Pure; golden texts in the tests.
+ */
+import { unreachable } from '../base/assert.ts';
+import type {
+  FrontendStatus,
+  MemberStatus,
+  StatusDocument,
+  VipStatus,
+} from '../cluster/status-document.ts';
+import { count, shortTime, span, table } from './table.ts';
+
+/** At most this many of the newest changes of holder are shown. */
+const shownTransitions = 5;
+
+/** @param wallNowMs for ages, ms since 1970 */
+export function statusText(document: StatusDocument, wallNowMs: number): string {
+  const sections = [
+    `${headline(document, wallNowMs)}\n`,
+    warningsText(document),
+    `${viewLine(document)}\n`,
+    membersText(document.members),
+    table(
+      ['vip', 'interface', 'holder', 'since', 'why'],
+      document.vips.map((vip) => vipRow(vip)),
+    ),
+    frontendsText(document.frontends),
+    transitionsText(document),
+  ];
+  return sections.filter((section) => section !== '').join('\n');
+}
+
+/** The one line that answers the question; also what `--check` prints. */
+export function headline(document: StatusDocument, wallNowMs: number): string {
+  const parts = [
+    document.vips.length === 0
+      ? 'no VIP is configured'
+      : document.vips.map((vip) => vipPhrase(vip, document, wallNowMs)).join(', '),
+    failuresPhrase(document),
+    nextPhrase(document),
+  ];
+  return `${verdictWord(document.verdict)}: ${parts.filter((part) => part !== '').join('; ')}`;
+}
+
+function verdictWord(verdict: StatusDocument['verdict']): string {
+  switch (verdict) {
+    case 'healthy':
+      return 'HEALTHY';
+    case 'degraded':
+      return 'DEGRADED';
+    case 'down':
+      return 'DOWN';
+    case 'unknown':
+      return 'UNKNOWN';
+    default:
+      return unreachable(verdict);
+  }
+}
+
+function vipPhrase(vip: VipStatus, document: StatusDocument, wallNowMs: number): string {
+  const why = vip.reason === '' ? '' : ` (${vip.reason})`;
+  if (vip.holder === null) {
+    const verb = document.view.kind === 'offline' ? 'is not known to be served' : 'is NOT served';
+    return vip.heldHere
+      ? `${vip.address} is held by this host${why}`
+      : `${vip.address} ${verb}${why}`;
+  }
+  const here = vip.holder === document.self.name ? ' (this host)' : '';
+  return `${vip.address} is served by ${vip.holder}${here}${sincePhrase(vip.since, wallNowMs)}${why}`;
+}
+
+function sincePhrase(since: string | null, wallNowMs: number): string {
+  if (since === null) return '';
+  const at = Date.parse(since);
+  const age = Number.isNaN(at) ? '' : `, for ${span(wallNowMs - at)}`;
+  return ` since ${shortTime(since)}${age}`;
+}
+
+function failuresPhrase({ cluster }: StatusDocument): string {
+  if (cluster.quorum === false) return 'the quorum is lost';
+  if (cluster.failuresLeft === null) return '';
+  if (cluster.failuresLeft === 0) return 'it survives no further failure';
+  return `it survives ${count(cluster.failuresLeft, 'more failure')}`;
+}
+
+function nextPhrase({ verdict, warnings }: StatusDocument): string {
+  const [first] = warnings;
+  if (first !== undefined) return first.replace(/\.$/, '');
+  return verdict === 'healthy' ? 'nothing to do' : '';
+}
+
+function warningsText({ warnings }: StatusDocument): string {
+  return warnings.length < 2 ? '' : `${warnings.map((line) => `! ${line}`).join('\n')}\n`;
+}
+
+function viewLine({ cluster, self, view }: StatusDocument): string {
+  const facts = [
+    cluster.name === '' ? '' : `cluster ${cluster.name}`,
+    `leader ${cluster.leader ?? 'unknown'}`,
+    cluster.term === null ? '' : `term ${cluster.term}`,
+    cluster.revision === null ? '' : `revision ${cluster.revision}`,
+    self.role === null ? '' : `${self.name} is ${self.role}`,
+    self.eligible === false ? `not eligible: ${self.reason}` : '',
+    self.fences.length === 0 ? '' : `fences ${self.fences.join(', ')}`,
+    `view ${view.kind}, ${span(view.ageMs)} old`,
+  ];
+  return facts.filter((fact) => fact !== '').join(' · ');
+}
+
+function membersText(members: readonly MemberStatus[]): string {
+  if (members.length === 0) return '';
+  return memberTable(members);
+}
+
+/** The table of `member list`, which `status` shows too. */
+export function memberTable(members: readonly MemberStatus[]): string {
+  return table(
+    ['member', 'address', 'role', 'reachable', 'last contact', 'version', 'certificate until'],
+    members.map((member) => [
+      member.name,
+      member.address,
+      member.role,
+      yesNo(member.reachable),
+      member.lastContactMs === null ? '' : span(member.lastContactMs),
+      member.version ?? '',
+      member.certExpires === null ? '' : shortTime(member.certExpires),
+    ]),
+  );
+}
+
+function vipRow(vip: VipStatus): string[] {
+  const from = vip.interfaceFrom === null ? '' : ` (${vip.interfaceFrom})`;
+  return [
+    vip.address,
+    vip.interface === null ? '' : `${vip.interface}${from}`,
+    vip.holder ?? '',
+    vip.since === null ? '' : shortTime(vip.since),
+    vip.reason,
+  ];
+}
+
+function frontendsText(frontends: readonly FrontendStatus[]): string {
+  return frontends
+    .map((frontend) => {
+      const at = frontend.address.includes(':') ? `[${frontend.address}]` : frontend.address;
+      const path = `${frontend.dataPath} (${frontend.dataPathReason})`;
+      return `${frontend.name} ${at}:${frontend.port} by ${path}\n${backendTable(frontend)}`;
+    })
+    .join('\n');
+}
+
+/** The table of `backend list`, which `status` shows for each frontend. */
+export function backendTable({ backends }: FrontendStatus): string {
+  return table(
+    ['backend', 'address', 'weight', 'state', 'since', 'connections', 'why'],
+    backends.map((backend) => [
+      backend.name,
+      `${backend.address.includes(':') ? `[${backend.address}]` : backend.address}:${backend.port}`,
+      String(backend.weight),
+      backend.state ?? '',
+      backend.since === null ? '' : shortTime(backend.since),
+      backend.connections === null
+        ? ''
+        : `${backend.connections} (${backend.totalConnections ?? '?'} ever)`,
+      backend.reason,
+    ]),
+  );
+}
+
+function transitionsText({ transitions }: StatusDocument): string {
+  if (transitions.length === 0) return '';
+  const lines = transitions.slice(0, shownTransitions).map((change) => {
+    const way = `${change.from ?? 'nobody'} → ${change.to ?? 'nobody'}`;
+    return `${shortTime(change.at)}  ${change.vip}  ${way}  ${change.reason}`.trimEnd();
+  });
+  return `${lines.join('\n')}\n`;
+}
+
+function yesNo(value: boolean | null): string {
+  if (value === null) return '';
+  return value ? 'yes' : 'NO';
+}

@@ -1,0 +1,58 @@
+/** Values of flags and arguments: text in, value out, or a usage error that says what was wrong. */
+import { canonicalIp } from '../base/ip.ts';
+import { parseDuration } from '../cluster/duration.ts';
+import { type Endpoint, parseEndpoint } from '../config/endpoint.ts';
+import { UsageError } from './usage.ts';
+
+export function portValue(flag: string, text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN;
+  if (port >= 1 && port <= 65535) return port;
+  throw new UsageError(`${flag} must be a port from 1 to 65535, and is ${quoted(text)}`);
+}
+
+export function countValue(flag: string, text: string, most: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 1 && value <= most) return value;
+  throw new UsageError(`${flag} must be a number from 1 to ${most}, and is ${quoted(text)}`);
+}
+
+/** The canonical form of an IP address. */
+export function addressValue(flag: string, text: string): string {
+  const address = canonicalIp(text);
+  if (address !== null) return address;
+  throw new UsageError(`${flag} must be an IP address, and is ${quoted(text)}`);
+}
+
+export function endpointValue(flag: string, text: string, defaultPort: number): Endpoint {
+  const endpoint = parseEndpoint(text, defaultPort);
+  if (endpoint !== null) return endpoint;
+  throw new UsageError(`${flag} must be HOST[:PORT], and is ${quoted(text)}`);
+}
+
+/** A duration like `24h`, in ms. */
+export function durationValue(flag: string, text: string): number {
+  const ms = parseDuration(text);
+  if (ms !== null && ms > 0) return ms;
+  throw new UsageError(`${flag} must be a duration like 90m or 24h, and is ${quoted(text)}`);
+}
+
+export function choiceValue<T extends string>(
+  flag: string,
+  text: string,
+  choices: readonly T[],
+): T {
+  const found = choices.find((choice) => choice === text);
+  if (found !== undefined) return found;
+  throw new UsageError(`${flag} must be ${choices.join(' or ')}, and is ${quoted(text)}`);
+}
+
+export function matchingValue(flag: string, text: string, rule: RegExp, words: string): string {
+  if (rule.test(text)) return text;
+  throw new UsageError(`${flag} must be ${words}, and is ${quoted(text)}`);
+}
+
+/** Long or odd input is shown short and on one line. */
+function quoted(text: string): string {
+  const shown = JSON.stringify(text);
+  return shown.length <= 60 ? shown : `${shown.slice(0, 57)}…"`;
+}
