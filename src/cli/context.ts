@@ -18,7 +18,7 @@ export interface Context {
   readonly terminal: Terminal;
   readonly environment: Environment;
   readonly clock: Clock;
-  readonly connect: (paths: Paths) => Promise<AgentConnection>;
+  readonly connect: (paths: Paths, clock: Clock) => Promise<AgentConnection>;
 }
 
 /** The exit status of a command that did not throw. */
@@ -70,7 +70,7 @@ export async function withAgent<T>(
   options: CommonOptions,
   ask: (agent: Operations) => Promise<T>,
 ): Promise<T> {
-  const agent = await context.connect(pathsOf(options));
+  const agent = await context.connect(pathsOf(options), context.clock);
   try {
     return await ask(agent);
   } finally {

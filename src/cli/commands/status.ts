@@ -27,7 +27,7 @@ export interface StatusOptions extends OutputOptions {
 const watchIntervalMs = 1000;
 
 /** What the local socket answers when there is nobody, or nobody awake, to ask. */
-const agentAway: ReadonlySet<string | undefined> = new Set(['agent-down', 'deadline-exceeded']);
+const agentAway: ReadonlySet<string | undefined> = new Set(['agent-down', 'timeout']);
 
 export const registerStatus: Register = (program, context, done) => {
   withOutput(program.command('status').description('tell who holds the address, and why'))
