@@ -24,8 +24,6 @@ export interface Measurement {
 const aftermathMs = 1_000;
 /** keepalived's default needs a little over three seconds. */
 const patienceMs = 6_000;
-/** One and the same holder for so long counts as quiet. */
-const quietMs = 700;
 
 /** All faults, one after the other, on one lab of this contender. */
 export async function measureAll(
@@ -38,7 +36,7 @@ export async function measureAll(
   const contestants = await contender.start(lab);
   const results: Measurement[] = [];
   for (const fault of faultKinds) {
-    const holder = await quiet(observer, lab.vip);
+    const holder = await observer.waitForQuiet(lab.vip);
     const measurement = await measure({ lab, observer, contestants, fault, holder });
     results.push({ contender: contender.name, fault, ...measurement });
     onResult({ contender: contender.name, fault, ...measurement });
@@ -94,17 +92,4 @@ async function strike({ lab, contestants, fault, holder }: Scene): Promise<void>
     case 'cut':
       return lab.switch.cut(holder);
   }
-}
-
-/** The holder, when nobody else has been seen for a while. */
-async function quiet(observer: Observer, vip: string): Promise<string> {
-  return until(
-    async () => {
-      await observer.forget();
-      await lasting(quietMs);
-      const { tenures } = await observer.report(vip);
-      return tenures.length === 1 ? tenures[0]?.host : undefined;
-    },
-    { timeoutMs: 30_000, what: `a single holder of ${vip}` },
-  );
 }

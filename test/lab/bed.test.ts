@@ -6,11 +6,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ApiServer, apiServerPort } from './api-server.ts';
 import { monotonicMs, until } from './clock.ts';
+import type { Fetched } from './host.ts';
 import { startKeepalived } from './keepalived.ts';
 import { createLab } from './lab.ts';
 import { assertNeverTwo, Observer } from './observer.ts';
 import { must } from './shell.ts';
-import { clientGap, perServer, Traffic } from './traffic.ts';
+import { clientGap, perFailure, perServer, Traffic } from './traffic.ts';
 
 test('a lab leaves no namespace, process or file behind', async () => {
   const lab = await createLab({ hosts: 2 });
@@ -90,7 +91,7 @@ test('a graceful hand-over of keepalived is seen as one move and one gap', async
   await ApiServer.startAll(lab.hosts);
   const observer = await Observer.start(lab);
   const daemons = startKeepalived(lab.hosts, { vip: lab.vip, advertSeconds: 0.1 });
-  const first = await observer.waitForHolder(lab.vip, 10_000);
+  const first = await observer.waitForQuiet(lab.vip);
   const traffic = await Traffic.start(lab.client, { address: lab.vip, port: apiServerPort });
   await until(async () => (await traffic.report()).successes.length > 20, {
     timeoutMs: 5_000,
@@ -123,7 +124,7 @@ test('SIGKILL of keepalived leaves two holders, and the observer sees them', asy
   await using lab = await createLab();
   const observer = await Observer.start(lab);
   const daemons = startKeepalived(lab.hosts, { vip: lab.vip, advertSeconds: 0.1 });
-  const first = await observer.waitForHolder(lab.vip, 10_000);
+  const first = await observer.waitForQuiet(lab.vip);
 
   daemons.get(first)?.signalGroup('SIGKILL');
   await observer.waitForHolder(lab.vip, 5_000, (host) => host !== first);
@@ -171,4 +172,53 @@ test('the observer also asks hosts that the switch cuts off', async () => {
   }
   await lab.switch.heal();
   assert.equal(await reaches(), true);
+});
+
+test('a stand-in API server behaves as it is told', async () => {
+  await using lab = await createLab({ hosts: 1 });
+  const [host] = lab.hosts;
+  const [server] = await ApiServer.startAll(lab.hosts);
+  assert.ok(host !== undefined && server !== undefined);
+  const https = (): Promise<Fetched> => lab.client.fetch(`https://${host.address}:6443/readyz`);
+  const line = (): Promise<Fetched> => lab.client.fetch(`line://${host.address}:6443/whoami`);
+
+  assert.deepEqual([(await https()).status, (await line()).body], [200, 'n1\n']);
+  for (const status of [401, 403, 500] as const) {
+    await server.setMode(status);
+    assert.deepEqual([(await https()).status, (await line()).body], [status, 'n1\n']);
+  }
+  await server.setMode('refuse');
+  assert.deepEqual([(await https()).error, (await line()).error], ['ECONNREFUSED', 'ECONNREFUSED']);
+  await server.setMode('hang');
+  assert.equal((await line()).error, 'timeout');
+  await server.setMode('ok');
+  assert.equal((await https()).status, 200);
+});
+
+test('the traffic client notices refusals, resets and lost streams', async () => {
+  await using lab = await createLab({ hosts: 1 });
+  const [host] = lab.hosts;
+  const [server] = await ApiServer.startAll(lab.hosts);
+  assert.ok(host !== undefined && server !== undefined);
+  const target = { address: host.address, port: apiServerPort, streams: 2 };
+  const traffic = await Traffic.start(lab.client, target);
+  await until(async () => (await traffic.report()).openStreams === 2, {
+    timeoutMs: 5_000,
+    what: 'two streams',
+  });
+
+  await server.setMode('refuse');
+  const report = await until(
+    async () => {
+      const soFar = await traffic.report();
+      return soFar.failures.length > 10 && soFar.streamEnds.length === 2 ? soFar : undefined;
+    },
+    { timeoutMs: 5_000, what: 'failures' },
+  );
+
+  assert.deepEqual(
+    report.streamEnds.map(({ reason }) => reason),
+    ['ECONNRESET', 'ECONNRESET'],
+  );
+  assert.ok((perFailure(report).get('ECONNREFUSED') ?? 0) > 5);
 });

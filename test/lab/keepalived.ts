@@ -15,7 +15,7 @@ export interface KeepalivedOptions {
   readonly firstPriority?: number;
 }
 
-/** Every host starts as BACKUP with its own priority, n1 the highest. */
+/** Every host starts as BACKUP with its own priority; a host that comes back takes nothing. */
 export function startKeepalived(
   hosts: readonly Host[],
   { vip, advertSeconds, firstPriority = 150 }: KeepalivedOptions,
@@ -57,6 +57,7 @@ vrrp_instance lab {
   interface eth0
   virtual_router_id 77
   priority ${priority}
+  nopreempt
   advert_int ${advertSeconds}
   virtual_ipaddress {
     ${vip}/24 dev eth0

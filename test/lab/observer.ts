@@ -2,7 +2,7 @@
  * The observer on the wire, from the test's side: who claimed the VIP when, whether two hosts ever
  * did at once, and a way to wait for the next holder.
  */
-import { until } from './clock.ts';
+import { lasting, until } from './clock.ts';
 import type { Lab } from './lab.ts';
 import type { ObserverConfig, Record } from './observer-child.ts';
 import { Station } from './station.ts';
@@ -26,6 +26,9 @@ export interface WireReport {
   readonly tenures: readonly Tenure[];
   readonly overlaps: readonly Overlap[];
 }
+
+/** One and the same holder for so long counts as quiet. */
+const quietMs = 700;
 
 export class Observer {
   readonly #station: Station;
@@ -78,6 +81,19 @@ export class Observer {
         return host !== null && accept(host) ? host : undefined;
       },
       { timeoutMs, everyMs: 5, what: `a holder of ${vip} (now: ${this.holder(vip)})` },
+    );
+  }
+
+  /** The holder, once nobody else was seen for a while; forgets what came before. */
+  waitForQuiet(vip: string, timeoutMs = 30_000): Promise<string> {
+    return until(
+      async () => {
+        await this.forget();
+        await lasting(quietMs);
+        const { tenures } = await this.report(vip);
+        return tenures.length === 1 ? tenures[0]?.host : undefined;
+      },
+      { timeoutMs, what: `a single holder of ${vip}` },
     );
   }
 
