@@ -93,7 +93,8 @@ function stage() {
       problem = words;
     },
     lease: (change: Partial<LeaseView>) => {
-      view = { ...view, role: change.role ?? view.role, lease: { ...view.lease, ...change } };
+      const lease = { ...view.lease, ...change };
+      view = { ...view, role: lease.role, leader: lease.leader, lease };
       duties.update(view.lease);
     },
     state: (next: ClusterState) => {
