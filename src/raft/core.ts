@@ -48,6 +48,8 @@ export interface Leadership {
   heartbeatDueAt: Millis;
   transfer: Transfer | null;
   uncommittedBytes: number;
+  /** The end of the log takes this node's vote away; see membership.ts. */
+  retiring: boolean;
   /** Followers may lack entries or a commit index; looked at once per Ready. */
   flushDue: boolean;
 }

@@ -37,6 +37,7 @@ export function becomeLeader(core: Core, grantedOwed: Millis): void {
     heartbeatDueAt: core.now,
     transfer: null,
     uncommittedBytes: 0,
+    retiring: false,
     flushDue: true,
   };
   // Only an entry of its own term tells a leader what is committed.

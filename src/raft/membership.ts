@@ -3,14 +3,17 @@
  * configurations left by the leader itself. Because a change counts from its application, three
  * things must hold: a node with an unapplied change does not campaign; a leader proposes nothing
  * before it has committed in its own term; and no change is proposed before the last one is applied.
+ *
+ * A leader that proposes away its own vote takes nothing after that entry: the others may still ask for
+ * its vote before they learn that the entry is committed, and a longer log would refuse them for ever.
  */
-import { changed, isJoint } from './confchange.ts';
+import { changed, isJoint, leaveJoint } from './confchange.ts';
 import type { ProposeResult } from './config.ts';
 import type { Core, Leadership } from './core.ts';
 import { ConfChangeError } from './errors.ts';
 import { appendEntry, hasCommittedOwnTerm, propose } from './proposal.ts';
 import { maybeCommit } from './replication.ts';
-import type { ConfChange, MemberConfig } from './types.ts';
+import type { ConfChange, MemberConfig, NodeId } from './types.ts';
 
 /** The payload of the entry by which a leader leaves a joint configuration by itself. */
 export const autoLeaveData = new Uint8Array(0);
@@ -28,15 +31,23 @@ export function proposeConfChange(core: Core, change: ConfChange, data: Uint8Arr
   if (hasPendingConfChange(core, leadership)) {
     return { ok: false, reason: 'conf-change-pending', leader };
   }
+  let next: MemberConfig;
   try {
-    changed(core.tracker.config, change);
+    next = changed(core.tracker.config, change);
   } catch (error) {
     if (!(error instanceof ConfChangeError)) throw error;
     return { ok: false, reason: 'invalid-change', leader, detail: error.message };
   }
   const result = propose(core, 'conf-change', data);
-  if (result.ok) leadership.pendingConfIndex = result.index;
+  if (result.ok) {
+    leadership.pendingConfIndex = result.index;
+    leadership.retiring = !votesIn(next, core.id);
+  }
   return result;
+}
+
+function votesIn(config: MemberConfig, id: NodeId): boolean {
+  return config.voters.includes(id) || config.votersOutgoing.includes(id);
 }
 
 /** Puts `change` in force: its entry is being applied. */
@@ -66,6 +77,7 @@ export function applyConfChange(core: Core, change: ConfChange): MemberConfig {
 /** The entry of a change turned out to be void when it was applied. */
 export function rejectConfChange(core: Core): void {
   core.unappliedConfChanges.shift();
+  if (core.leadership !== null) core.leadership.retiring = false;
   maybeAutoLeave(core);
 }
 
@@ -78,4 +90,5 @@ export function maybeAutoLeave(core: Core): void {
   if (!hasCommittedOwnTerm(core, leadership)) return;
   const entry = appendEntry(core, leadership, 'conf-change', autoLeaveData);
   leadership.pendingConfIndex = entry.index;
+  leadership.retiring = !votesIn(leaveJoint(core.tracker.config), core.id);
 }

@@ -24,6 +24,7 @@ export function propose(core: Core, type: EntryType, data: Uint8Array): ProposeR
   if (leadership.transfer !== null || leadership.lease.released) {
     return { ok: false, reason: 'transferring', leader };
   }
+  if (leadership.retiring) return { ok: false, reason: 'conf-change-pending', leader };
   const size = leadership.uncommittedBytes + data.length;
   // One proposal is always let through, so that none is too large for ever.
   if (leadership.uncommittedBytes > 0 && size > core.config.maxUncommittedBytes) {
