@@ -1,0 +1,436 @@
+/**
+ * One simulated host: what lasts (disk, kernel, clock while it has power) and the process that comes
+ * and goes on it. Everything that the process does to the world is watched here for the checkers.
+ */
+import type { Millis } from '../../src/base/clock.ts';
+import type { Prng } from '../../src/base/prng.ts';
+import type { Member } from '../../src/cluster/state.ts';
+import type { Message } from '../../src/raft/message.ts';
+import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
+import type { RaftChecker, Witnessed } from './checkers/raft.ts';
+import type { VipChecker, VipHost } from './checkers/vip.ts';
+import { DriftClock } from './clock.ts';
+import { type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
+import { SimKernel } from './kernel.ts';
+import { type KernelObserver, SimKernelPorts } from './kernel-ports.ts';
+import type { Lan } from './lan.ts';
+import { LogImage } from './log-image.ts';
+import type { SimNet } from './net.ts';
+import type { Options } from './options.ts';
+import { SimProcess } from './process.ts';
+import type { World } from './world.ts';
+
+/** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
+const SLEW_BOUND = 0.08;
+
+/** The program under test in one process: plugged together as the agent does it. */
+export interface Brain {
+  receive(message: Message): void;
+  /** The transport got a snapshot through to `to`, or not. */
+  snapshotResult(to: NodeId, ok: boolean): void;
+  config(): MemberConfig;
+  /** How far it has applied the log. */
+  readonly applied: Index;
+  /** Whether its transport was told where this peer is. */
+  knows(id: NodeId): boolean;
+  /** Whether this peer was removed, as far as it knows: its certificate is refused. */
+  refuses(id: NodeId): boolean;
+  /** Asks for one command of the workload; what becomes of it shows in the log. */
+  ask(request: Request): void;
+  /** Hands the VIP over if it can, then calls `stopped`. */
+  stop(stopped: () => void): void;
+}
+
+/** What the workload asks of a node; most of them only a leader can grant. */
+export type Request =
+  | { readonly type: 'write'; readonly value: string }
+  | { readonly type: 'add'; readonly id: NodeId }
+  | { readonly type: 'remove'; readonly id: NodeId }
+  | { readonly type: 'retime'; readonly timing: Timing }
+  | { readonly type: 'transfer'; readonly to: NodeId | null };
+
+/** What a process finds on its host when it starts. */
+export interface Surroundings {
+  readonly id: NodeId;
+  readonly clock: SimProcess;
+  readonly storage: SimLogStorage;
+  readonly kernel: SimKernelPorts;
+  readonly rng: Prng;
+  send(message: Message): void;
+  /** Told before the lease's side effects are done. */
+  leaseIs(lease: LeaseView): void;
+  /** Everything up to `index` is applied; `hash` is over the whole state that came of it. */
+  applied(index: Index, hash: number): void;
+  /** A host was admitted: this is what the joiner is told. */
+  admitted(id: NodeId, members: readonly Member[]): void;
+  answered(request: Request, answer: Answer): void;
+  /** The program cannot go on. */
+  died(error: unknown): void;
+  note(text: string): void;
+}
+
+export type Answer =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly error: unknown };
+
+export interface HostParts {
+  readonly world: World;
+  readonly options: Options;
+  readonly net: SimNet;
+  readonly lan: Lan;
+  readonly number: number;
+  /** What a member of the first hour starts from; null for a host that is to join. */
+  readonly log: LogImage | null;
+  readonly boot: (surroundings: Surroundings) => Brain;
+  readonly admitted: Surroundings['admitted'];
+  readonly answered: Surroundings['answered'];
+}
+
+export interface Checkers {
+  readonly raft: RaftChecker;
+  readonly vip: VipChecker;
+}
+
+export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver {
+  readonly id: NodeId;
+  readonly kernel: SimKernel;
+  readonly disk: SimDisk;
+  readonly #parts: HostParts;
+  readonly #world: World;
+  readonly #random: Prng;
+  #checkers: Checkers | null = null;
+  #clock: DriftClock;
+  #process: SimProcess | null = null;
+  #storage: SimLogStorage | null = null;
+  #ports: SimKernelPorts | null = null;
+  #brain: Brain | null = null;
+  #lease: LeaseView | null = null;
+  readonly #guests = new Set<NodeId>();
+  #powered = true;
+  #stopping = false;
+  #incarnation = 0;
+  #hesitates: boolean;
+  #provisioned: boolean;
+
+  constructor(parts: HostParts) {
+    const { world, options, number } = parts;
+    this.#parts = parts;
+    this.#world = world;
+    this.id = `n${number}`;
+    this.#random = world.random(`host ${this.id}`);
+    this.#clock = this.#newClock();
+    this.#hesitates = options.hesitateChance > 0;
+    const mac = `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
+    this.kernel = new SimKernel(mac, `10.0.0.${10 + number}`, this.#newMono());
+    this.disk = new SimDisk(
+      world,
+      world.random(`disk ${this.id}`),
+      options.disk,
+      this,
+      parts.log ?? new LogImage(),
+    );
+    this.#provisioned = parts.log !== null;
+  }
+
+  watchedBy(checkers: Checkers): void {
+    this.#checkers = checkers;
+  }
+
+  get process(): SimProcess | null {
+    return this.#process;
+  }
+
+  get brain(): Brain | null {
+    return this.#brain;
+  }
+
+  get isUp(): boolean {
+    return this.#process !== null;
+  }
+
+  get isProvisioned(): boolean {
+    return this.#provisioned;
+  }
+
+  get isStopping(): boolean {
+    return this.#stopping;
+  }
+
+  get platters(): LogImage {
+    return this.disk.platters;
+  }
+
+  /** The living process's log; null where there is none. */
+  get log(): LogImage | null {
+    return this.#storage?.memory ?? null;
+  }
+
+  get lease(): LeaseView | null {
+    return this.#lease;
+  }
+
+  get leads(): boolean {
+    return this.#lease?.role === 'leader';
+  }
+
+  /** How far the living process has applied the log. */
+  get applied(): Index {
+    return this.#brain?.applied ?? 0;
+  }
+
+  config(): MemberConfig | null {
+    return this.#brain?.config() ?? null;
+  }
+
+  isVoter(): boolean {
+    const config = this.config();
+    if (config === null) return false;
+    return config.voters.includes(this.id) || config.votersOutgoing.includes(this.id);
+  }
+
+  answers(address: string): boolean {
+    return this.kernel.answers(address, this.#world.now);
+  }
+
+  localNow(): Millis {
+    return this.#clock.local(this.#world.now);
+  }
+
+  /** A joiner's first start; nothing on a host that has its log. */
+  provision(log: LogImage): void {
+    if (this.#provisioned) return;
+    this.#provisioned = true;
+    this.disk.format(log);
+    this.start();
+  }
+
+  /** Powers the host on if need be, and starts the process. */
+  start(): void {
+    if (this.#process !== null || !this.#provisioned) return;
+    if (!this.#powered) {
+      this.#powered = true;
+      this.#clock = this.#newClock();
+      this.kernel.powerOn(this.#newMono());
+    }
+    this.#incarnation++;
+    this.#world.note(this.id, `starts, incarnation ${this.#incarnation}`);
+    this.#checkers?.raft.started(this);
+    const process = this.#newProcess();
+    const storage = this.disk.open(process);
+    const kernel = new SimKernelPorts(this.kernel, process, this);
+    this.#process = process;
+    this.#storage = storage;
+    this.#ports = kernel;
+    process.post('io', () => {
+      this.#brain = this.#parts.boot({
+        id: this.id,
+        clock: process,
+        storage,
+        kernel,
+        rng: this.#world.random(`rng ${this.id} ${this.#incarnation}`),
+        send: (message) => this.#send(process, message),
+        leaseIs: (lease) => this.#leaseIs(lease, storage.memory),
+        applied: (index, hash) => this.#appliedIs(index, hash),
+        admitted: this.#parts.admitted,
+        answered: this.#parts.answered,
+        died: (error) => this.#died(error),
+        note: (text) => this.#world.note(this.id, text),
+      });
+    });
+  }
+
+  /** SIGKILL: the kernel lives on. */
+  kill(): void {
+    if (this.#process === null) return;
+    this.#world.note(this.id, 'killed');
+    this.#forget();
+    this.disk.processDied();
+  }
+
+  powerCut(): void {
+    this.#world.note(this.id, 'loses power');
+    this.#forget();
+    this.disk.powerLost();
+    this.#powered = false;
+    this.kernel.powerOff();
+    this.#checkers?.vip.look(null, null);
+  }
+
+  pause(ms: Millis): void {
+    if (this.#process === null) return;
+    this.#world.note(this.id, `paused for ${ms.toFixed(0)} ms`);
+    this.#process.pause(ms);
+  }
+
+  /** Stops as on SIGTERM; whoever waits for it to end may kill it meanwhile. */
+  stop(stopped: () => void): void {
+    const process = this.#process;
+    const brain = this.#brain;
+    if (process === null || brain === null) return;
+    this.#world.note(this.id, 'is asked to stop');
+    this.#stopping = true;
+    process.post('io', () =>
+      brain.stop(() => {
+        if (this.#process !== process) return;
+        this.#world.note(this.id, 'stopped');
+        this.#forget();
+        this.disk.processDied();
+        stopped();
+      }),
+    );
+  }
+
+  deliver(message: Message): void {
+    const process = this.#process;
+    if (process === null) return;
+    process.post('io', () => {
+      const brain = this.#brain;
+      if (brain === null || (this.#parts.options.pinnedPeers && brain.refuses(message.from)))
+        return;
+      this.#guests.add(message.from);
+      brain.receive(message);
+    });
+  }
+
+  /** Runs `act` as a turn of the living process. */
+  inProcess(act: (brain: Brain) => void): void {
+    this.#process?.post('io', () => {
+      if (this.#brain !== null) act(this.#brain);
+    });
+  }
+
+  /** Other rates for its clocks, within their bounds. */
+  changeRates(): void {
+    if (this.#process?.isAhead === true) return;
+    const rate = this.#drift();
+    this.#clock.setRate(this.#world.now, rate);
+    this.kernel.setMonoRate(this.#world.now, rate * this.#slew());
+    this.#world.note(this.id, `clock rate ${rate.toFixed(4)}`);
+  }
+
+  setLink(up: boolean): void {
+    if (!this.#powered || this.kernel.linkUp === up) return;
+    if (this.#process?.isAhead === true) {
+      // What a process ahead of the world has seen of its kernel cannot be changed under it.
+      this.#world.at(this.#process.time, () => this.setLink(up));
+      return;
+    }
+    this.kernel.linkUp = up;
+    this.#world.note(this.id, up ? 'link up' : 'link down');
+    this.#checkers?.vip.look(null, null);
+    this.#ports?.foreignChange(() => undefined);
+  }
+
+  /** Somebody else takes the VIP off the interface. */
+  deleteAddress(address: string): void {
+    if (this.#process?.isAhead === true || !this.kernel.state.addresses.has(address)) return;
+    this.#world.note(this.id, `somebody deletes ${address}`);
+    this.kernel.state.remove(address);
+    this.#checkers?.vip.look(null, null);
+    this.#ports?.foreignChange((state) => state.remove(address));
+  }
+
+  /** From now on no process of this host sleeps right before an effect. */
+  calm(): void {
+    this.#hesitates = false;
+  }
+
+  issuing(...[batch, before]: Parameters<DiskObserver['issuing']>): void {
+    this.#checkers?.raft.issuing(this, batch, before);
+  }
+
+  issued(...[batch, after]: Parameters<DiskObserver['issued']>): void {
+    this.#checkers?.raft.issued(this, batch, after);
+  }
+
+  stable(): void {
+    this.#checkers?.raft.stable(this);
+  }
+
+  belief(): LeaseView | null {
+    return this.#lease;
+  }
+
+  changed(what: string | null, belief: LeaseView | null): void {
+    if (what !== null) this.#world.note(this.id, what);
+    this.#checkers?.vip.look(this.id, belief);
+  }
+
+  announced(frame: Uint8Array): void {
+    this.#parts.lan.announced(this.id, this.kernel, frame);
+  }
+
+  /** A transport reaches the peers it was told of, and answers whoever spoke to it. */
+  #canReach(peer: NodeId): boolean {
+    if (!this.#parts.options.pinnedPeers) return true;
+    return this.#brain?.knows(peer) === true || this.#guests.has(peer);
+  }
+
+  #send(process: SimProcess, message: Message): void {
+    if (!this.#canReach(message.to)) return;
+    process.effect(() => {
+      this.#checkers?.raft.sent(this, message);
+      this.#parts.net.send(message);
+    });
+  }
+
+  #leaseIs(lease: LeaseView, memory: LogImage): void {
+    const before = this.#lease;
+    this.#lease = lease;
+    if (before?.role !== lease.role || before.term !== lease.term) {
+      this.#world.note(this.id, `${lease.role} in term ${lease.term}, leader ${lease.leader}`);
+    }
+    this.#checkers?.raft.lease(this, lease, memory);
+  }
+
+  #died(error: unknown): void {
+    const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#world.fail('no-crash', `${this.id}: ${why}`);
+  }
+
+  #appliedIs(index: Index, hash: number): void {
+    this.#checkers?.raft.applied(this, index, hash);
+  }
+
+  #forget(): void {
+    this.#guests.clear();
+    this.#stopping = false;
+    this.#process?.kill();
+    this.#process = null;
+    this.#storage = null;
+    this.#ports = null;
+    this.#brain = null;
+    this.#lease = null;
+  }
+
+  #newProcess(): SimProcess {
+    const { options } = this.#parts;
+    const random = this.#world.random(`process ${this.id} ${this.#incarnation}`);
+    return new SimProcess({
+      world: this.#world,
+      name: this.id,
+      clock: this.#clock,
+      hesitation: () => {
+        if (!this.#hesitates || random() >= options.hesitateChance) return 0;
+        return -Math.log(1 - random()) * options.hesitateMs;
+      },
+      timerLateness: () => -Math.log(1 - random()) * 0.1,
+    });
+  }
+
+  #newClock(): DriftClock {
+    return new DriftClock(this.#world.now, 1_000 + this.#random() * 1e6, this.#drift());
+  }
+
+  #newMono(): DriftClock {
+    return new DriftClock(this.#world.now, this.#random() * 1e6, this.#clock.rate * this.#slew());
+  }
+
+  #drift(): number {
+    return 1 + (2 * this.#random() - 1) * this.#parts.options.drift;
+  }
+
+  #slew(): number {
+    return this.#parts.options.drift === 0 ? 1 : 1 + (2 * this.#random() - 1) * SLEW_BOUND;
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * The ports of the VIP room on a simulated kernel, for one process. Each call is seen by this process
+ * at once and by the world at the process's own time, perhaps after a pause.
+ */
+import type { Millis } from '../../src/base/clock.ts';
+import type { LeaseView } from '../../src/raft/types.ts';
+import type { AddressTable, AnnounceLink, Fence, Link, VipPlacement } from '../../src/vip/ports.ts';
+import type { KernelState, SimKernel } from './kernel.ts';
+import type { SimProcess } from './process.ts';
+
+/** Of what is left of the lease the fence uses nine tenths: its clock may be slewed. */
+const FENCE_SHARE = 0.9;
+
+/** Told after each call that took effect. */
+export interface KernelObserver {
+  /** What the process believed of the lease when it made the call now taking effect. */
+  belief(): LeaseView | null;
+  /** @param what null for what happens with every heartbeat and is no news. */
+  changed(what: string | null, belief: LeaseView | null): void;
+  announced(frame: Uint8Array): void;
+}
+
+export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
+  readonly kind = 'sim';
+  readonly #kernel: SimKernel;
+  readonly #process: SimProcess;
+  readonly #observer: KernelObserver;
+  readonly #seen: KernelState;
+  readonly #watchers = new Set<() => void>();
+  #armedFor: string | null = null;
+
+  constructor(kernel: SimKernel, process: SimProcess, observer: KernelObserver) {
+    this.#kernel = kernel;
+    this.#process = process;
+    this.#observer = observer;
+    this.#seen = kernel.state.clone();
+  }
+
+  links(): Link[] {
+    return this.#kernel.links(this.#seen, this.#process.time);
+  }
+
+  put(vip: VipPlacement, lifetimeSeconds: number): void {
+    this.#call(`put ${vip.address} for ${lifetimeSeconds} s`, (state, at) =>
+      state.put(vip, lifetimeSeconds, this.#kernel.mono(at)),
+    );
+  }
+
+  remove(address: string): void {
+    this.#call(`remove ${address}`, (state) => state.remove(address));
+  }
+
+  ours(): VipPlacement[] {
+    const mono = this.#kernel.mono(this.#process.time);
+    const held = [...this.#seen.addresses.values()];
+    return held.filter((one) => mono < one.expiresMono).map((one) => one.placement);
+  }
+
+  watch(onChange: () => void): { close(): void } {
+    this.#watchers.add(onChange);
+    return { close: () => this.#watchers.delete(onChange) };
+  }
+
+  arm(vips: readonly VipPlacement[]): void {
+    const names = vips.map((vip) => vip.address).join(' ');
+    if (names === this.#armedFor) return;
+    this.#armedFor = names;
+    this.#call(`fence guards ${names || 'nothing'}`, (state) => {
+      state.arm(vips);
+      state.openUntilMono = 0;
+    });
+  }
+
+  /** Reads the kernel's clock first: a sleep between the two readings only shortens the opening. */
+  open(deadline: Millis): void {
+    const mono = this.#kernel.mono(this.#process.time);
+    const left = deadline - this.#process.now();
+    const until = mono + FENCE_SHARE * left;
+    const isRenewal = mono < this.#seen.openUntilMono;
+    this.#call(isRenewal ? null : `fence open for ${left.toFixed(1)}`, (state) => {
+      state.openUntilMono = until;
+    });
+  }
+
+  shut(): void {
+    // Shutting what is shut is no news, and is done with every heartbeat of a follower.
+    if (this.#seen.openUntilMono === 0) return;
+    this.#call('fence shut', (state) => {
+      state.openUntilMono = 0;
+    });
+  }
+
+  intact(): boolean {
+    return this.#seen.guarded !== null;
+  }
+
+  disarm(): void {
+    this.#armedFor = null;
+    this.#call('fence gone', (state) => {
+      state.guarded = null;
+      state.openUntilMono = 0;
+    });
+  }
+
+  send(
+    interfaceName: string,
+    frame: Uint8Array,
+  ): { readonly ok: boolean; readonly error?: string } {
+    if (!this.#kernel.linkUp) return { ok: false, error: `${interfaceName} is down` };
+    const copy = Uint8Array.from(frame);
+    this.#process.effect(() => this.#observer.announced(copy));
+    return { ok: true };
+  }
+
+  probe(_vip: VipPlacement, waitMs: Millis): Promise<readonly string[]> {
+    return new Promise((resolve) => this.#process.after(waitMs, () => resolve([])));
+  }
+
+  /** Somebody else changed the kernel: this process sees it and is told a little later. */
+  foreignChange(change: (state: KernelState) => void): void {
+    change(this.#seen);
+    const tell = (): void => {
+      for (const watcher of this.#watchers) watcher();
+    };
+    this.#process.after(1, tell);
+  }
+
+  #call(what: string | null, change: (state: KernelState, at: Millis) => void): void {
+    const belief = this.#observer.belief();
+    this.#process.effect((at) => {
+      change(this.#kernel.state, at);
+      this.#observer.changed(what, belief);
+    });
+    change(this.#seen, this.#process.time);
+  }
+}

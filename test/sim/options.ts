@@ -1,0 +1,124 @@
+/**
+ * What kind of world a seed makes: size, timing, and a random *subset* of the faults at random rates.
+ * The subset matters more than the rates: a fault that is always there hides what happens without it
+ * (swarm testing, Groce et al., ISSTA 2012).
+ */
+import type { Millis } from '../../src/base/clock.ts';
+import { intBetween, type Prng, pick } from '../../src/base/prng.ts';
+import type { Timing } from '../../src/raft/types.ts';
+import type { DiskTiming } from './disk.ts';
+import type { NetTiming } from './net.ts';
+import type { World } from './world.ts';
+
+/** What may happen to a running cluster, by name. */
+export const faultKinds = [
+  'kill',
+  'power-cut',
+  'quick-restart',
+  'pause',
+  'cut-one-way',
+  'isolate',
+  'deafen',
+  'partition',
+  'bridge',
+  'disk-stall',
+  'clock-rate',
+  'link-down',
+  'address-deleted',
+  'transfer',
+  'graceful-stop',
+  'member-change',
+  'spec-change',
+] as const;
+
+export type FaultKind = (typeof faultKinds)[number];
+
+export interface Options {
+  readonly nodes: number;
+  /** `formed`: all are voters from the start; `grown`: the first admits the others. */
+  readonly start: 'formed' | 'grown';
+  readonly timing: Timing;
+  /** How long faults go on, ms of true time. */
+  readonly faultyMs: Millis;
+  readonly faults: readonly FaultKind[];
+  /** Mean time between two faults. */
+  readonly faultEveryMs: Millis;
+  /** How often a fault picks the leader, or whoever holds the VIP, as its victim. */
+  readonly aimAtLeader: number;
+  readonly net: NetTiming;
+  readonly disk: DiskTiming;
+  /** Bound on the error of the clocks' rates. */
+  readonly drift: number;
+  /** How often a process sleeps right before an effect. */
+  readonly hesitateChance: number;
+  readonly hesitateMs: Millis;
+  /** Mean time between two proposals. */
+  readonly proposeEveryMs: Millis;
+  readonly compactAfterEntries: number;
+  /** Transports talk to members only, as seen by each side; else to anybody. */
+  readonly pinnedPeers: boolean;
+}
+
+/** ρ of LEASE: the promise arithmetic holds up to it, so the simulator goes to its edge. */
+const DRIFT_BOUND = 0.01;
+
+const timings: readonly Timing[] = [
+  { heartbeatMs: 30, promiseMs: 230, jitterMs: 60 },
+  { heartbeatMs: 50, promiseMs: 400, jitterMs: 150 },
+  { heartbeatMs: 75, promiseMs: 600, jitterMs: 200 },
+];
+
+export function optionsOf(world: World): Options {
+  const random = world.random('options');
+  const nodes = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7]);
+  return {
+    nodes,
+    start: nodes > 1 && random() < 0.35 ? 'grown' : 'formed',
+    timing: pick(random, timings),
+    faultyMs: intBetween(random, 6_000, 14_000),
+    faults: faultKinds.filter(() => random() < 0.4),
+    faultEveryMs: pick(random, [150, 400, 900, 2_000]),
+    aimAtLeader: pick(random, [0.2, 0.5, 0.8]),
+    net: netOf(random),
+    disk: {
+      syncMeanMs: pick(random, [0.2, 1, 5, 15]),
+      slowChance: pick(random, [0, 0, 0.002, 0.01]),
+    },
+    drift: pick(random, [0, DRIFT_BOUND, DRIFT_BOUND]),
+    ...hesitationOf(random),
+    proposeEveryMs: pick(random, [20, 60, 200]),
+    compactAfterEntries: pick(random, [8, 30, 200]),
+    pinnedPeers: random() < 0.5,
+  };
+}
+
+function netOf(random: Prng): NetTiming {
+  return {
+    minMs: 0.05,
+    meanMs: pick(random, [0.2, 1, 4]),
+    tailChance: pick(random, [0, 0.001, 0.01, 0.05]),
+    tailMs: pick(random, [100, 600, 3_000]),
+    lossChance: pick(random, [0, 0, 0.01, 0.1]),
+    duplicateChance: pick(random, [0, 0, 0.02, 0.1]),
+  };
+}
+
+function hesitationOf(random: Prng): Pick<Options, 'hesitateChance' | 'hesitateMs'> {
+  return {
+    hesitateChance: pick(random, [0, 0, 0.0003, 0.002]),
+    hesitateMs: pick(random, [20, 150, 800]),
+  };
+}
+
+/** One line for a person, and for the trace's hash. */
+export function describeOptions(options: Options): string {
+  const { nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
+  return [
+    `${nodes} nodes ${start}, E ${timing.promiseMs}, ${faultyMs} ms of faults each ~${faultEveryMs}`,
+    `[${faults.join(' ')}]`,
+    `delay ${net.meanMs} tail ${net.tailChance}x${net.tailMs} loss ${net.lossChance}`,
+    `dup ${net.duplicateChance}, fsync ${disk.syncMeanMs} slow ${disk.slowChance}`,
+    `drift ${options.drift}, hesitate ${options.hesitateChance}x${options.hesitateMs}`,
+    `cut at ${options.compactAfterEntries}${options.pinnedPeers ? ', pinned' : ''}`,
+  ].join(', ');
+}

@@ -1,0 +1,211 @@
+/**
+ * One run of one seed: build the world, let it go wrong for a while, heal it, and ask whether what
+ * must come back comes back. Safety is checked throughout, liveness only after the healing.
+ */
+import { defined } from '../../src/base/assert.ts';
+import type { Millis } from '../../src/base/clock.ts';
+import type { NodeId } from '../../src/raft/types.ts';
+import { firstSnapshot, joinerLog, NodeBrain } from './brain.ts';
+import { RaftChecker } from './checkers/raft.ts';
+import { VipChecker } from './checkers/vip.ts';
+import { Faults } from './faults.ts';
+import { SimHost } from './host.ts';
+import { VIP } from './kernel.ts';
+import { Lan } from './lan.ts';
+import { LogImage } from './log-image.ts';
+import { SimNet } from './net.ts';
+import { describeOptions, type Options, optionsOf } from './options.ts';
+import { Trace } from './trace.ts';
+import { Workload } from './workload.ts';
+import { type Failure, World } from './world.ts';
+
+/** Hosts beyond the seed's nodes, which may join later. */
+const SPARES = 2;
+/** A healed cluster must be whole again after this: the longest sleep, promise and delay together. */
+const RECOVERY_MS = 15_000;
+/** What was asked for before the healing may still change things for this long. */
+const SETTLE_MS = 1_000;
+/** And then nothing may change for this long. */
+const QUIET_MS = 2_500;
+
+export interface Outcome {
+  readonly seed: number;
+  readonly failure: Failure | null;
+  readonly hash: string;
+  readonly events: number;
+  readonly tenures: number;
+  readonly committed: number;
+  /** True time, ms. */
+  readonly lasted: Millis;
+  /** From the healing until the cluster was whole again; null if it was not. */
+  readonly recoveredMs: Millis | null;
+  readonly options: string;
+  readonly tail: readonly string[];
+}
+
+export async function simulate(seed: number, trace: Trace = new Trace()): Promise<Outcome> {
+  const world = new World(seed, trace);
+  const options = optionsOf(world);
+  world.note('WORLD', `seed ${seed}: ${describeOptions(options)}`);
+  const run = new Run(world, options);
+  await run.faultyPhase();
+  if (world.failure === null) await run.healedPhase();
+  return run.outcome();
+}
+
+class Run {
+  readonly #world: World;
+  readonly #options: Options;
+  readonly #net: SimNet;
+  readonly #lan: Lan;
+  readonly #hosts: readonly SimHost[];
+  readonly #raft: RaftChecker;
+  readonly #vip: VipChecker;
+  readonly #workload: Workload;
+  readonly #faults: Faults;
+  #recoveredMs: Millis | null = null;
+
+  constructor(world: World, options: Options) {
+    this.#world = world;
+    this.#options = options;
+    this.#net = new SimNet(world, options.net);
+    this.#lan = new Lan(world, VIP);
+    const numbers = Array.from({ length: options.nodes + SPARES }, (_, at) => at + 1);
+    const formed = options.start === 'formed' ? options.nodes : 1;
+    const first = numbers.slice(0, formed).map((number) => `n${number}`);
+    const byId = new Map<NodeId, SimHost>();
+    this.#hosts = numbers.map(
+      (number) =>
+        new SimHost({
+          world,
+          options,
+          net: this.#net,
+          lan: this.#lan,
+          number,
+          log: number <= formed ? new LogImage(firstSnapshot(first, options)) : null,
+          boot: (around) => new NodeBrain(around, options),
+          admitted: (id, members) => byId.get(id)?.provision(new LogImage(joinerLog(members))),
+          answered: (request, answer) => this.#workload.answered(request, answer),
+        }),
+    );
+    for (const host of this.#hosts) byId.set(host.id, host);
+    this.#raft = new RaftChecker(world, byId);
+    this.#raft.foundedOn(firstSnapshot(first, options).meta);
+    this.#vip = new VipChecker(world, this.#hosts, [VIP]);
+    for (const host of this.#hosts) host.watchedBy({ raft: this.#raft, vip: this.#vip });
+    this.#net.onDelivery((message) => byId.get(message.to)?.deliver(message));
+    this.#net.onSnapshotResult(({ from, to }, ok) =>
+      byId.get(from)?.inProcess((brain) => brain.snapshotResult(to, ok)),
+    );
+    this.#workload = new Workload({ world, options, hosts: this.#hosts });
+    this.#faults = new Faults({
+      world,
+      options,
+      net: this.#net,
+      hosts: this.#hosts,
+      workload: this.#workload,
+      vip: VIP,
+    });
+  }
+
+  async faultyPhase(): Promise<void> {
+    const { nodes, start, faultyMs } = this.#options;
+    for (const host of this.#hosts) host.start();
+    if (start === 'grown') {
+      for (const host of this.#hosts.slice(1, nodes)) this.#workload.admit(host.id);
+    }
+    this.#workload.begin();
+    this.#faults.begin();
+    await this.#world.run(faultyMs, () => undefined);
+  }
+
+  async healedPhase(): Promise<void> {
+    const healedAt = this.#world.now;
+    this.#faults.heal();
+    this.#workload.end();
+    const committed = this.#raft.committedIndex;
+    const isWhole = (): boolean =>
+      this.#world.now > healedAt + SETTLE_MS &&
+      this.#raft.committedIndex > committed &&
+      this.#whatLacks() === null;
+    let whole = false;
+    while (!whole && this.#world.failure === null) {
+      if (this.#world.now > healedAt + RECOVERY_MS) {
+        this.#world.fail('recovery', this.#whatLacks() ?? 'nothing is committed any more');
+        return;
+      }
+      this.#workload.write();
+      this.#rejoin();
+      await this.#world.run(this.#world.now + 200, () => undefined, isWhole);
+      whole = isWhole();
+    }
+    this.#recoveredMs = this.#world.now - healedAt;
+    await this.#quietPhase();
+  }
+
+  /** Whoever was admitted without hearing of it asks again. */
+  #rejoin(): void {
+    const config = this.#hosts.find((host) => host.leads)?.config();
+    for (const host of this.#hosts) {
+      if (host.isProvisioned || config?.learners.includes(host.id) !== true) continue;
+      this.#workload.ask({ type: 'add', id: host.id });
+    }
+  }
+
+  outcome(): Outcome {
+    const { seed, failure, trace, events, now } = this.#world;
+    return {
+      seed,
+      failure,
+      hash: trace.hash,
+      events,
+      tenures: this.#vip.tenures,
+      committed: this.#raft.committedIndex,
+      lasted: now,
+      recoveredMs: this.#recoveredMs,
+      options: describeOptions(this.#options),
+      tail: trace.tail,
+    };
+  }
+
+  /** A whole cluster stays as it is: nobody else leads, no term passes, the VIP stays. */
+  async #quietPhase(): Promise<void> {
+    const leader = defined(
+      this.#hosts.find((host) => host.leads),
+      'the leader',
+    );
+    const term = leader.lease?.term;
+    this.#world.note('WORLD', `whole again under ${leader.id}`);
+    await this.#world.run(this.#world.now + QUIET_MS, () => {
+      if (leader.lease?.role !== 'leader' || leader.lease.term !== term) {
+        this.#world.fail('stability', `${leader.id} lost term ${term} in a healthy cluster`);
+      } else if (!leader.answers(VIP)) {
+        this.#world.fail('stability', `${leader.id} dropped the VIP in a healthy cluster`);
+      }
+    });
+    const lack = this.#world.failure === null ? this.#whatLacks() : null;
+    if (lack !== null) this.#world.fail('stability', lack);
+  }
+
+  /** What a healthy cluster has and this one has not, or null. */
+  #whatLacks(): string | null {
+    const stopping = this.#hosts.find((host) => host.isStopping);
+    if (stopping !== undefined) return `${stopping.id} is still stopping`;
+    const leaders = this.#hosts.filter((host) => host.leads);
+    const [leader] = leaders;
+    if (leader === undefined) return 'nobody leads';
+    if (leaders.length > 1) return `${leaders.map((host) => host.id).join(' and ')} lead`;
+    if (!leader.answers(VIP)) return `${leader.id} leads without the VIP`;
+    if (this.#lan.neighbourCache !== leader.id) return 'the neighbours look elsewhere for the VIP';
+    const config = leader.config();
+    if (config === null) return 'the leader has no configuration';
+    if (config.votersOutgoing.length > 0) return 'a joint configuration stays';
+    for (const id of [...config.voters, ...config.learners]) {
+      const host = this.#hosts.find((each) => each.id === id);
+      if (host === undefined || host.applied < this.#raft.committedIndex) {
+        return `${id} applied ${host?.applied}, ${this.#raft.committedIndex} is committed`;
+      }
+    }
+    return null;
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What users do meanwhile: unique values are written through whichever node they reach, hosts join
+ * and leave, leadership is moved. Refusals are as good as successes here; the checkers judge.
+ */
+import { type Prng, pick } from '../../src/base/prng.ts';
+import type { NodeId } from '../../src/raft/types.ts';
+import type { Answer, Request, SimHost } from './host.ts';
+import type { Options } from './options.ts';
+import type { World } from './world.ts';
+
+export interface WorkloadParts {
+  readonly world: World;
+  readonly options: Options;
+  readonly hosts: readonly SimHost[];
+}
+
+export class Workload {
+  readonly #parts: WorkloadParts;
+  readonly #random: Prng;
+  #values = 0;
+  #over = false;
+
+  constructor(parts: WorkloadParts) {
+    this.#parts = parts;
+    this.#random = parts.world.random('workload');
+  }
+
+  /** Writes go on until {@link end}. */
+  begin(): void {
+    const { world, options } = this.#parts;
+    const pauseMs = -Math.log(1 - this.#random()) * options.proposeEveryMs;
+    world.after(pauseMs, () => {
+      if (this.#over) return;
+      this.write();
+      this.begin();
+    });
+  }
+
+  end(): void {
+    this.#over = true;
+  }
+
+  write(): void {
+    this.ask({ type: 'write', value: `value-${this.#values++}` });
+  }
+
+  /** Asks again and again until the leader's configuration has `id`. */
+  admit(id: NodeId): void {
+    const leader = this.#parts.hosts.find((host) => host.leads);
+    const config = leader?.config();
+    if (config?.voters.includes(id) === true || config?.learners.includes(id) === true) return;
+    this.ask({ type: 'add', id });
+    this.#parts.world.after(150, () => this.admit(id));
+  }
+
+  answered(_request: Request, _answer: Answer): void {}
+
+  /** Mostly of a node that thinks it leads; sometimes of any, as users do. */
+  ask(request: Request): void {
+    const { hosts } = this.#parts;
+    const leaders = hosts.filter((host) => host.leads);
+    const any = this.#random() < 0.1 || leaders.length === 0;
+    pick(this.#random, any ? hosts : leaders).inProcess((brain) => brain.ask(request));
+  }
+}
