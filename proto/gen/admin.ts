@@ -18,6 +18,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { JoinReply, JoinRequest } from "./join.ts";
 
 export const protobufPackage = "holdfast.admin";
 
@@ -124,33 +125,6 @@ export interface Certificate {
 
 export interface ListCertificatesReply {
   certificates: Certificate[];
-}
-
-export interface AdmitRequest {
-  token: string;
-  name: string;
-  address: string;
-  /** voter or witness */
-  role: string;
-  csr: string;
-  version: string;
-  formatVersion: number;
-}
-
-export interface AdmitVip {
-  address: string;
-  interface?: string | undefined;
-}
-
-export interface AdmitReply {
-  clusterId: string;
-  clusterName: string;
-  nodeId: string;
-  certificate: string;
-  caCertificate: string;
-  caKey?: string | undefined;
-  vips: AdmitVip[];
-  already: boolean;
 }
 
 export interface ReportRequest {
@@ -1232,307 +1206,6 @@ export const ListCertificatesReply: MessageFns<ListCertificatesReply> = {
   },
 };
 
-function createBaseAdmitRequest(): AdmitRequest {
-  return { token: "", name: "", address: "", role: "", csr: "", version: "", formatVersion: 0 };
-}
-
-export const AdmitRequest: MessageFns<AdmitRequest> = {
-  encode(message: AdmitRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.token !== "") {
-      writer.uint32(10).string(message.token);
-    }
-    if (message.name !== "") {
-      writer.uint32(18).string(message.name);
-    }
-    if (message.address !== "") {
-      writer.uint32(26).string(message.address);
-    }
-    if (message.role !== "") {
-      writer.uint32(34).string(message.role);
-    }
-    if (message.csr !== "") {
-      writer.uint32(42).string(message.csr);
-    }
-    if (message.version !== "") {
-      writer.uint32(50).string(message.version);
-    }
-    if (message.formatVersion !== 0) {
-      writer.uint32(56).uint32(message.formatVersion);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): AdmitRequest {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAdmitRequest();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.token = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.name = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.address = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.role = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.csr = reader.string();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.version = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 56) {
-              break;
-            }
-
-            message.formatVersion = reader.uint32();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseAdmitVip(): AdmitVip {
-  return { address: "", interface: undefined };
-}
-
-export const AdmitVip: MessageFns<AdmitVip> = {
-  encode(message: AdmitVip, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.address !== "") {
-      writer.uint32(10).string(message.address);
-    }
-    if (message.interface !== undefined) {
-      writer.uint32(18).string(message.interface);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): AdmitVip {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAdmitVip();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.address = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.interface = reader.string();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
-function createBaseAdmitReply(): AdmitReply {
-  return {
-    clusterId: "",
-    clusterName: "",
-    nodeId: "",
-    certificate: "",
-    caCertificate: "",
-    caKey: undefined,
-    vips: [],
-    already: false,
-  };
-}
-
-export const AdmitReply: MessageFns<AdmitReply> = {
-  encode(message: AdmitReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.clusterId !== "") {
-      writer.uint32(10).string(message.clusterId);
-    }
-    if (message.clusterName !== "") {
-      writer.uint32(18).string(message.clusterName);
-    }
-    if (message.nodeId !== "") {
-      writer.uint32(26).string(message.nodeId);
-    }
-    if (message.certificate !== "") {
-      writer.uint32(34).string(message.certificate);
-    }
-    if (message.caCertificate !== "") {
-      writer.uint32(42).string(message.caCertificate);
-    }
-    if (message.caKey !== undefined) {
-      writer.uint32(50).string(message.caKey);
-    }
-    for (const v of message.vips) {
-      AdmitVip.encode(v!, writer.uint32(58).fork()).join();
-    }
-    if (message.already !== false) {
-      writer.uint32(64).bool(message.already);
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): AdmitReply {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseAdmitReply();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.clusterId = reader.string();
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.clusterName = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.nodeId = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.certificate = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 42) {
-              break;
-            }
-
-            message.caCertificate = reader.string();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
-              break;
-            }
-
-            message.caKey = reader.string();
-            continue;
-          }
-          case 7: {
-            if (tag !== 58) {
-              break;
-            }
-
-            message.vips.push(AdmitVip.decode(reader, reader.uint32()));
-            continue;
-          }
-          case 8: {
-            if (tag !== 64) {
-              break;
-            }
-
-            message.already = reader.bool();
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-};
-
 function createBaseReportRequest(): ReportRequest {
   return { nodeId: "", version: "", formatVersion: 0, address: "", certExpires: "", macs: [] };
 }
@@ -1844,10 +1517,10 @@ export const AdminService = {
     path: "/holdfast.admin.Admin/Admit" as const,
     requestStream: false as const,
     responseStream: false as const,
-    requestSerialize: (value: AdmitRequest): Buffer => Buffer.from(AdmitRequest.encode(value).finish()),
-    requestDeserialize: (value: Buffer): AdmitRequest => AdmitRequest.decode(value),
-    responseSerialize: (value: AdmitReply): Buffer => Buffer.from(AdmitReply.encode(value).finish()),
-    responseDeserialize: (value: Buffer): AdmitReply => AdmitReply.decode(value),
+    requestSerialize: (value: JoinRequest): Buffer => Buffer.from(JoinRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): JoinRequest => JoinRequest.decode(value),
+    responseSerialize: (value: JoinReply): Buffer => Buffer.from(JoinReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): JoinReply => JoinReply.decode(value),
   },
   report: {
     path: "/holdfast.admin.Admin/Report" as const,
@@ -1884,7 +1557,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   listCertificates: handleUnaryCall<Empty, ListCertificatesReply>;
   renewCertificate: handleUnaryCall<Empty, Certificate>;
   /** For members only. */
-  admit: handleUnaryCall<AdmitRequest, AdmitReply>;
+  admit: handleUnaryCall<JoinRequest, JoinReply>;
   report: handleUnaryCall<ReportRequest, Empty>;
   signCertificate: handleUnaryCall<SignCertificateRequest, SignCertificateReply>;
 }
@@ -2047,17 +1720,17 @@ export interface AdminClient extends Client {
     callback: (error: ServiceError | null, response: Certificate) => void,
   ): ClientUnaryCall;
   /** For members only. */
-  admit(request: AdmitRequest, callback: (error: ServiceError | null, response: AdmitReply) => void): ClientUnaryCall;
+  admit(request: JoinRequest, callback: (error: ServiceError | null, response: JoinReply) => void): ClientUnaryCall;
   admit(
-    request: AdmitRequest,
+    request: JoinRequest,
     metadata: Metadata,
-    callback: (error: ServiceError | null, response: AdmitReply) => void,
+    callback: (error: ServiceError | null, response: JoinReply) => void,
   ): ClientUnaryCall;
   admit(
-    request: AdmitRequest,
+    request: JoinRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: AdmitReply) => void,
+    callback: (error: ServiceError | null, response: JoinReply) => void,
   ): ClientUnaryCall;
   report(request: ReportRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
   report(

@@ -26,6 +26,7 @@ export const protobufFileName = "join.proto";
 /** What a host that is not yet a member may say: one question, over TLS without a client certificate. */
 
 export interface JoinRequest {
+  /** Highest version of entries and messages that the joiner understands. */
   formatVersion: number;
   token: string;
   name: string;
@@ -37,6 +38,8 @@ export interface JoinRequest {
   csr: string;
   /** Version of the joiner's program. */
   version: string;
+  /** Name of the member whose place the joiner takes. */
+  replace?: string | undefined;
 }
 
 export interface JoinReply {
@@ -47,18 +50,28 @@ export interface JoinReply {
   certificate: string;
   caCertificate: string;
   caKey?: string | undefined;
-  vips: Vip[];
+  vips: JoinVip[];
   /** This key was admitted before under this name. */
   already: boolean;
+  members: JoinPeer[];
 }
 
-export interface Vip {
+export interface JoinVip {
   address: string;
   interface?: string | undefined;
 }
 
+/** Whom the joiner may believe, and where they are. */
+export interface JoinPeer {
+  id: string;
+  name: string;
+  address: string;
+  /** Lower-case hex SHA-256 of the public key. */
+  publicKeyHash: string;
+}
+
 function createBaseJoinRequest(): JoinRequest {
-  return { formatVersion: 0, token: "", name: "", address: "", role: "", csr: "", version: "" };
+  return { formatVersion: 0, token: "", name: "", address: "", role: "", csr: "", version: "", replace: undefined };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
@@ -83,6 +96,9 @@ export const JoinRequest: MessageFns<JoinRequest> = {
     }
     if (message.version !== "") {
       writer.uint32(58).string(message.version);
+    }
+    if (message.replace !== undefined) {
+      writer.uint32(66).string(message.replace);
     }
     return writer;
   },
@@ -156,6 +172,14 @@ export const JoinRequest: MessageFns<JoinRequest> = {
             message.version = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.replace = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -179,6 +203,7 @@ function createBaseJoinReply(): JoinReply {
     caKey: undefined,
     vips: [],
     already: false,
+    members: [],
   };
 }
 
@@ -203,10 +228,13 @@ export const JoinReply: MessageFns<JoinReply> = {
       writer.uint32(50).string(message.caKey);
     }
     for (const v of message.vips) {
-      Vip.encode(v!, writer.uint32(58).fork()).join();
+      JoinVip.encode(v!, writer.uint32(58).fork()).join();
     }
     if (message.already !== false) {
       writer.uint32(64).bool(message.already);
+    }
+    for (const v of message.members) {
+      JoinPeer.encode(v!, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -277,7 +305,7 @@ export const JoinReply: MessageFns<JoinReply> = {
               break;
             }
 
-            message.vips.push(Vip.decode(reader, reader.uint32()));
+            message.vips.push(JoinVip.decode(reader, reader.uint32()));
             continue;
           }
           case 8: {
@@ -286,6 +314,14 @@ export const JoinReply: MessageFns<JoinReply> = {
             }
 
             message.already = reader.bool();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.members.push(JoinPeer.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -301,12 +337,12 @@ export const JoinReply: MessageFns<JoinReply> = {
   },
 };
 
-function createBaseVip(): Vip {
+function createBaseJoinVip(): JoinVip {
   return { address: "", interface: undefined };
 }
 
-export const Vip: MessageFns<Vip> = {
-  encode(message: Vip, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+export const JoinVip: MessageFns<JoinVip> = {
+  encode(message: JoinVip, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.address !== "") {
       writer.uint32(10).string(message.address);
     }
@@ -316,7 +352,7 @@ export const Vip: MessageFns<Vip> = {
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Vip {
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinVip {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -325,7 +361,7 @@ export const Vip: MessageFns<Vip> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseVip();
+      const message = createBaseJoinVip();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -343,6 +379,85 @@ export const Vip: MessageFns<Vip> = {
             }
 
             message.interface = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseJoinPeer(): JoinPeer {
+  return { id: "", name: "", address: "", publicKeyHash: "" };
+}
+
+export const JoinPeer: MessageFns<JoinPeer> = {
+  encode(message: JoinPeer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.address !== "") {
+      writer.uint32(26).string(message.address);
+    }
+    if (message.publicKeyHash !== "") {
+      writer.uint32(34).string(message.publicKeyHash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): JoinPeer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseJoinPeer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.publicKeyHash = reader.string();
             continue;
           }
         }

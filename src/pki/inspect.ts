@@ -31,7 +31,7 @@ export type TimeValidity = 'valid' | 'expired' | 'not-yet-valid';
 
 export type Verification =
   | { readonly ok: true; readonly time: TimeValidity; readonly certificate: NodeCertificate }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: 'foreign-ca' | 'not-a-node-certificate' };
 
 /** Whether `id` can be a cluster's or a node's id: it appears in names of certificates. */
 export function isIdentifier(id: string): boolean {

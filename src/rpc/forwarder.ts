@@ -1,0 +1,126 @@
+/**
+ * Operations that any node takes and the leader answers: tried here first, then asked of the leader.
+ * "Not the leader" means that nothing was done, so it is safe to look again for a while: elections
+ * are short, and three hosts that join at once should not notice one.
+ */
+import { type Clock, type Millis, sleep } from '../base/clock.ts';
+import { OperatingError } from '../base/errors.ts';
+import type { Operations } from '../cluster/operations.ts';
+import type { PeerAddress } from '../cluster/ports.ts';
+import type { TimeValidity } from '../pki/inspect.ts';
+import {
+  type OperationArgs,
+  type OperationName,
+  type OperationResult,
+  operationsBy,
+} from './admin-codec.ts';
+import { type MemberConnection, memberClient } from './member-client.ts';
+import type { NodeTls } from './node-tls.ts';
+
+/** How long to look for a leader: several elections. */
+const leaderPatienceMs: Millis = 3_000;
+const retryMs: Millis = 50;
+
+export interface ForwarderOptions {
+  readonly local: Operations;
+  readonly tls: NodeTls;
+  readonly clock: Clock;
+  /** Where, and with which key, a member is found; null where it is not known. */
+  readonly peerOf: (id: string) => PeerAddress | null;
+  readonly onTimeAlarm: (nodeId: string, time: TimeValidity) => void;
+}
+
+export class Forwarder {
+  readonly #options: ForwarderOptions;
+  /** To the last leader asked. */
+  #connection: { readonly peer: PeerAddress; readonly client: MemberConnection } | null = null;
+  #closed = false;
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options;
+  }
+
+  /** Every operation, answered here or by the leader. */
+  readonly operations: Operations = operationsBy((name, args) => this.perform(name, args, true));
+
+  /** @param mayForward false for what another node forwarded to us. */
+  async perform<K extends OperationName>(
+    name: K,
+    args: OperationArgs<K>,
+    mayForward: boolean,
+  ): Promise<OperationResult<K>> {
+    const { local, clock } = this.#options;
+    const giveUpAt = clock.now() + leaderPatienceMs;
+    for (;;) {
+      try {
+        return await call(local, name, args);
+      } catch (error) {
+        if (!mayForward || !isNotLeader(error)) throw error;
+        const answer = await this.#askLeader(name, args, error);
+        if (answer !== null) return answer.result;
+        if (this.#closed || clock.now() >= giveUpAt) throw error;
+        await sleep(clock, retryMs);
+      }
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.client.close();
+    this.#connection = null;
+  }
+
+  /** Null where there was no leader to ask, or it led no more: nothing was done. */
+  async #askLeader<K extends OperationName>(
+    name: K,
+    args: OperationArgs<K>,
+    error: OperatingError,
+  ): Promise<{ readonly result: OperationResult<K> } | null> {
+    const leaderId = leaderOf(error);
+    const peer = leaderId === null ? null : this.#options.peerOf(leaderId);
+    if (peer === null || this.#closed) return null;
+    try {
+      return { result: await call(this.#clientTo(peer), name, args) };
+    } catch (theirs) {
+      const again = isNotLeader(theirs) || isUnreachable(theirs);
+      if (!again) throw theirs;
+      return null;
+    }
+  }
+
+  #clientTo(peer: PeerAddress): MemberConnection {
+    const open = this.#connection;
+    const same =
+      open?.peer.address === peer.address && open.peer.publicKeyHash === peer.publicKeyHash;
+    if (open !== null && same) return open.client;
+    open?.client.close();
+    const { tls, clock, onTimeAlarm } = this.#options;
+    const client = memberClient({ tls, clock, peer, onTimeAlarm });
+    this.#connection = { peer, client };
+    return client;
+  }
+}
+
+/** One call of one method, which TypeScript cannot see to fit its own arguments. */
+function call<K extends OperationName>(
+  operations: Operations,
+  name: K,
+  args: OperationArgs<K>,
+): Promise<OperationResult<K>> {
+  const method = operations[name] as (...args: OperationArgs<K>) => Promise<OperationResult<K>>;
+  return method.apply(operations, args);
+}
+
+function isNotLeader(error: unknown): error is OperatingError {
+  return error instanceof OperatingError && error.code === 'not-leader';
+}
+
+function isUnreachable(error: unknown): boolean {
+  return error instanceof OperatingError && error.code === 'peer-unreachable';
+}
+
+function leaderOf(error: OperatingError): string | null {
+  const { leader } = error.facts;
+  if (typeof leader !== 'object' || leader === null || !('id' in leader)) return null;
+  return typeof leader.id === 'string' ? leader.id : null;
+}
