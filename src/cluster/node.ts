@@ -15,17 +15,18 @@ import type { Prng } from '../base/prng.ts';
 import type { Message } from '../raft/message.ts';
 import { type RaftStatus, RawNode, type Ready } from '../raft/rawnode.ts';
 import type { Eligibility, Entry, Index, LeaseView, NodeId, Snapshot } from '../raft/types.ts';
+import { Chores } from './chores.ts';
 import { type Command, commandFormat } from './command.ts';
 import { Compaction, type CompactionLimits, defaultCompactionLimits } from './compaction.ts';
 import { PeerList } from './peer-list.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
-import { bestSuccessor, learnersToPromote } from './promotion.ts';
+import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
 import { nodeStopped, noQuorum, notLeader } from './refusals.ts';
-import { clusterFormatVersion, memberById } from './state.ts';
+import { type ClusterState, clusterFormatVersion, memberById } from './state.ts';
 import { StateMachine } from './state-machine.ts';
-import { clockDrift, timingOf } from './timing.ts';
+import { clockDrift, leaseMs, timingOf } from './timing.ts';
 import { type Transition, Transitions } from './transitions.ts';
 import { type ClusterView, sameView } from './view.ts';
 import { Watches } from './watches.ts';
@@ -59,6 +60,8 @@ export interface NodePorts {
    * its sockets: an election would start although the leader's heartbeats lie there unread.
    */
   readonly yieldToIo: (callback: () => void) => void;
+  /** Told after each entry or snapshot that was applied; for whoever checks a node from outside. */
+  readonly onApplied?: (index: Index, state: ClusterState) => void;
   /** The node cannot go on (a broken invariant, a failed write, an entry it does not know). */
   readonly onFatal: (error: unknown) => void;
 }
@@ -86,15 +89,17 @@ export class ClusterNode {
   readonly #watches: Watches<ClusterView>;
   readonly #transitions: Transitions;
   readonly #peers: PeerList;
+  readonly #chores: Chores;
   readonly #listeners = new Set<(view: ClusterView) => void>();
   readonly #outstanding: Outstanding[] = [];
 
   #lease: LeaseView;
   #published: ClusterView;
+  #eligibility: Eligibility = { eligible: true, reason: '' };
+  readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
   #timer: { readonly handle: Timer; readonly at: Millis } | null = null;
   #slowTimer: Timer | null = null;
-  #promoting = false;
   /** A late timer waits for the sockets to be read. */
   #yielding = false;
   #processing = false;
@@ -124,6 +129,12 @@ export class ClusterNode {
     this.#watches = new Watches(clock);
     this.#transitions = new Transitions(clock);
     this.#peers = new PeerList(clock, options.selfId, ports.transport);
+    this.#chores = new Chores({
+      log: ports.log,
+      promote: (ids) => this.propose({ type: 'promote-members', ids }),
+      handOn: (to) => this.transfer(to),
+    });
+    this.#startedAt = clock.now();
     this.#lease = noLease;
     this.#published = this.view();
   }
@@ -216,6 +227,7 @@ export class ClusterNode {
 
   /** Whether this node may hold a VIP; told to the leader with each echo. */
   setEligibility(eligibility: Eligibility): void {
+    this.#eligibility = eligibility;
     this.#run(() => this.#raw.setEligibility(eligibility));
   }
 
@@ -257,6 +269,15 @@ export class ClusterNode {
   /** Raft's own account of itself; its peers are known to the leader only. */
   raftStatus(): RaftStatus {
     return this.#raw.status(this.#ports.clock.now());
+  }
+
+  /** How long ago the quorum (as leader) or the leader last vouched for what this node shows. */
+  viewAgeMs(): Millis {
+    const now = this.#ports.clock.now();
+    const { role, deadline } = this.#lease;
+    const { promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const vouchedAt = role === 'leader' ? deadline - leaseMs(promiseMs) : this.#leaderHeardAt;
+    return now - Math.max(vouchedAt, this.#startedAt);
   }
 
   /** The newest changes of leader that this node saw, newest first. */
@@ -356,6 +377,7 @@ export class ClusterNode {
     this.#compaction.restart();
     this.#proposals.skippedTo(snapshot.meta.index);
     this.#stateChanged();
+    this.#ports.onApplied?.(this.#machine.appliedIndex, this.#machine.state);
     this.#ports.log.info('node.restored', { index: snapshot.meta.index });
   }
 
@@ -367,6 +389,7 @@ export class ClusterNode {
       rejectConfChange: () => this.#raw.rejectConfChange(),
     });
     if (this.#machine.state !== before) this.#stateChanged();
+    this.#ports.onApplied?.(entry.index, this.#machine.state);
     this.#proposals.applied(entry.index, entry.term, result);
     const snapshot = this.#compaction.applied(entry, this.#machine.config, this.#machine.state);
     if (snapshot === null) return;
@@ -432,24 +455,12 @@ export class ClusterNode {
   #slowTick(): void {
     if (this.#state !== 'running') return;
     this.#slowTimer = this.#ports.clock.after(slowTickMs, () => this.#slowTick());
-    this.#run(() => this.#peers.set(this.#machine.state));
-    this.#promote();
-  }
-
-  #promote(): void {
-    if (this.#promoting || this.#lease.role !== 'leader') return;
-    const ids = learnersToPromote(this.raftStatus(), this.#machine.state);
-    if (ids.length === 0) return;
-    this.#promoting = true;
-    const { log } = this.#ports;
-    this.propose({ type: 'promote-members', ids })
-      .then(
-        () => log.info('node.promoted', { ids }),
-        (error: unknown) => log.warn('node.promote-failed', { ids, why: describeError(error) }),
-      )
-      .finally(() => {
-        this.#promoting = false;
-      });
+    this.#run(() => {
+      const { state } = this.#machine;
+      this.#peers.set(state);
+      if (this.#lease.role !== 'leader') return;
+      this.#chores.look(this.raftStatus(), state, this.#eligibility.eligible);
+    });
   }
 
   /** Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case. */

@@ -142,14 +142,16 @@ export interface Operations {
   }): Promise<{ readonly certificate: string }>;
 }
 
-/** Which operations only the leader answers; the others are answered where they are asked. */
+/**
+ * Which operations only the leader answers, so that a follower passes them on as they are. The others
+ * are answered where they are asked; some of those ask the leader themselves.
+ */
 export const leaderOperations: ReadonlySet<keyof Operations> = new Set<keyof Operations>([
   'applySpec',
   'createToken',
   'listTokens',
   'revokeToken',
   'removeMember',
-  'canStop',
   'transfer',
   'admit',
   'report',

@@ -1,0 +1,324 @@
+/**
+ * `Operations` as a node answers them: reads of its view, changes through the log, and what only the
+ * leader can say. What a follower cannot answer itself it asks of the leader, or refuses with
+ * `not-leader`, which names whom to ask.
+ */
+import { defined } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import { errorCode, OperatingError } from '../base/errors.ts';
+import type { NodeId } from '../raft/types.ts';
+import { addressProblem, admit } from './admission.ts';
+import { isoTime } from './duration.ts';
+import type { LocalFacts } from './local-facts.ts';
+import type { ClusterNode } from './node.ts';
+import type {
+  AdmitRequest,
+  AdmitResult,
+  ApplySpecRequest,
+  ApplySpecResult,
+  CertificateInfo,
+  CreatedToken,
+  CreateTokenRequest,
+  MemberRemoveRequest,
+  Operations,
+  SelfReport,
+  SpecDocument,
+  TokenInfo,
+  Verdict,
+} from './operations.ts';
+import type { CertificateSigner, Crypto } from './ports.ts';
+import { bestSuccessor, quorumWithout } from './promotion.ts';
+import { notLeader } from './refusals.ts';
+import { checkSpecRevision, checkTokenRequest } from './requests.ts';
+import { diffSpecs, needsConfirmation } from './spec-diff.ts';
+import { specToDocument } from './spec-document.ts';
+import { type ParseOptions, parseSpecDocument } from './spec-schema.ts';
+import { type ClusterState, type Member, memberById, memberByName } from './state.ts';
+import { buildStatus } from './status.ts';
+import type { StatusDocument } from './status-document.ts';
+import { generateToken, storedToken } from './tokens.ts';
+
+export interface ControlPorts extends ParseOptions {
+  readonly node: ClusterNode;
+  readonly clock: Clock;
+  readonly crypto: Crypto;
+  readonly signer: CertificateSigner;
+  readonly localFacts: () => LocalFacts;
+  /** The operations of another member, over the network. */
+  readonly peer: (id: NodeId) => Operations;
+  /** Renews this node's own certificate; resolves with its new end in RFC 3339. */
+  readonly renewCertificate: () => Promise<string>;
+}
+
+/** How often an apply without a revision of its own is tried again beside others. */
+const applyAttempts = 3;
+const maxMacs = 64;
+
+export class Control implements Operations {
+  readonly #ports: ControlPorts;
+
+  constructor(ports: ControlPorts) {
+    this.#ports = ports;
+  }
+
+  async status(options: { readonly linearizable: boolean }): Promise<StatusDocument> {
+    if (!options.linearizable) return this.#status('local');
+    const leader = await this.#leaderElsewhere();
+    if (leader === null) {
+      await this.#ports.node.confirmRead();
+      return this.#status('linearizable');
+    }
+    // What the quorum vouches for comes from the leader, what is of this host from here.
+    const { view, verdict, warnings, cluster, members } = await leader.status(options);
+    return { ...this.#status('local'), view, verdict, warnings, cluster, members };
+  }
+
+  #status(kind: 'local' | 'linearizable'): StatusDocument {
+    const { node, clock, localFacts } = this.#ports;
+    const view = node.view();
+    return buildStatus({
+      kind,
+      view,
+      raft: node.raftStatus(),
+      transitions: node.transitions(),
+      local: localFacts(),
+      wallNowMs: clock.wallNow(),
+      ageMs: node.viewAgeMs(),
+    });
+  }
+
+  async getSpec(options: { readonly local: boolean }): Promise<SpecDocument> {
+    if (!options.local) {
+      const leader = await this.#leaderElsewhere();
+      if (leader !== null) return leader.getSpec(options);
+      await this.#ports.node.confirmRead();
+    }
+    const { clusterName, spec, specRevision: revision } = this.#state;
+    return specToDocument({ clusterName, revision, spec });
+  }
+
+  async applySpec(request: ApplySpecRequest): Promise<ApplySpecResult> {
+    this.#requireLeader();
+    const parsed = parseSpecDocument(request.document, this.#ports);
+    for (let attempt = 1; ; attempt++) {
+      const state = this.#state;
+      checkSpecRevision(state, parsed);
+      const changes = diffSpecs(state.spec, parsed.spec);
+      const unchanged = { revision: state.specRevision, changed: changes.length > 0, changes };
+      if (changes.length === 0 || request.dryRun) return unchanged;
+      if (!request.yes) refuseUnconfirmed(needsConfirmation(state.spec, parsed.spec));
+      try {
+        // What was compared and confirmed is what is replaced, whoever else writes.
+        const { index } = await this.#ports.node.propose({
+          type: 'set-spec',
+          spec: parsed.spec,
+          expectedRevision: state.specRevision,
+        });
+        return { revision: index, changed: true, changes };
+      } catch (error) {
+        const overtaken = errorCode(error) === 'stale-revision' && parsed.revision === null;
+        if (!overtaken || attempt >= applyAttempts) throw error;
+      }
+    }
+  }
+
+  async createToken(request: CreateTokenRequest): Promise<CreatedToken> {
+    const self = this.#requireLeader();
+    checkTokenRequest(request);
+    const { clock, crypto, node, signer } = this.#ports;
+    const nowWallMs = clock.wallNow();
+    const expiresWallMs = nowWallMs + request.ttlMs;
+    const token = request.token ?? generateToken(crypto);
+    const stored = storedToken(crypto, {
+      token,
+      expiresWallMs,
+      uses: request.uses,
+      description: request.description,
+    });
+    await node.propose({ type: 'add-token', token: stored, nowWallMs });
+    const { caHash } = signer;
+    return {
+      token,
+      id: stored.id,
+      expires: isoTime(expiresWallMs),
+      caHash,
+      joinCommand: `holdfast join ${self.address} --token ${token} --ca-hash ${caHash}`,
+    };
+  }
+
+  async listTokens(): Promise<readonly TokenInfo[]> {
+    this.#requireLeader();
+    const nowWallMs = this.#ports.clock.wallNow();
+    return this.#state.tokens
+      .filter((token) => !token.revoked && token.expiresWallMs > nowWallMs)
+      .map(({ id, expiresWallMs, usesLeft, description }) => ({
+        id,
+        expires: isoTime(expiresWallMs),
+        usesLeft,
+        description,
+      }));
+  }
+
+  /** @param id the public part, or the whole token. */
+  async revokeToken(id: string): Promise<void> {
+    this.#requireLeader();
+    const [publicPart = ''] = id.split('.');
+    await this.#ports.node.propose({ type: 'revoke-token', id: publicPart });
+  }
+
+  async removeMember(request: MemberRemoveRequest): Promise<{ readonly removed: string }> {
+    this.#requireLeader();
+    const { node, peer } = this.#ports;
+    const member = this.#member(request.name);
+    const status = node.raftStatus();
+    if (member.role !== 'learner' && !request.force && !quorumWithout(status, member.id, true)) {
+      throw wouldLoseQuorum(member.name);
+    }
+    if (member.id === status.id && bestSuccessor(status, this.#state) !== null) {
+      // With the VIP elsewhere first, nobody has to wait for this node's promises to run out.
+      const successor = await node.transfer(null);
+      return peer(successor).removeMember(request);
+    }
+    await node.propose({ type: 'remove-member', id: member.id });
+    return { removed: member.name };
+  }
+
+  async canStop(name: string | null): Promise<Verdict> {
+    const leader = await this.#leaderElsewhere();
+    const asked = name ?? memberById(this.#state, this.#ports.node.view().selfId)?.name;
+    if (asked === undefined) return { ok: true, reason: 'this node is not a member' };
+    if (leader !== null) return leader.canStop(asked);
+    const member = this.#member(asked);
+    const status = this.#ports.node.raftStatus();
+    if (member.role === 'learner') return { ok: true, reason: `${asked} does not vote` };
+    if (!quorumWithout(status, member.id, false)) {
+      return { ok: false, reason: `without ${asked} there would be no quorum` };
+    }
+    if (member.id === status.id && bestSuccessor(status, this.#state) === null) {
+      return { ok: false, reason: `${asked} leads, and no other voter could hold the VIP` };
+    }
+    return { ok: true, reason: `the quorum and the VIP do not need ${asked}` };
+  }
+
+  async transfer(to: string | null): Promise<{ readonly leader: string }> {
+    this.#requireLeader();
+    const target = to === null ? null : this.#member(to).id;
+    const leader = await this.#ports.node.transfer(target);
+    return { leader: memberById(this.#state, leader)?.name ?? leader };
+  }
+
+  async listCertificates(): Promise<readonly CertificateInfo[]> {
+    return this.#state.members.map(({ id, name, certExpires }) => ({
+      name,
+      nodeId: id,
+      expires: certExpires || null,
+    }));
+  }
+
+  async renewCertificate(): Promise<CertificateInfo> {
+    const { node, renewCertificate } = this.#ports;
+    const expires = await renewCertificate();
+    const { selfId } = node.view();
+    const name = memberById(this.#state, selfId)?.name ?? selfId;
+    return { name, nodeId: selfId, expires };
+  }
+
+  async admit(request: AdmitRequest): Promise<AdmitResult> {
+    this.#requireLeader();
+    const removeMember = async (name: string): Promise<void> => {
+      await this.removeMember({ name, force: false });
+    };
+    return admit({ ...this.#ports, removeMember }, request);
+  }
+
+  async report(report: SelfReport): Promise<void> {
+    this.#requireLeader();
+    const { nodeId: id, version, formatVersion, address, certExpires, macs } = report;
+    const problem = addressProblem(address);
+    if (problem !== null || macs.length > maxMacs) throw badReport(problem ?? 'too many MACs');
+    const twin = this.#state.members.find((each) => each.address === address && each.id !== id);
+    if (twin !== undefined) throw badReport(`${twin.name} has the address ${address} already`);
+    await this.#ports.node.propose({
+      type: 'update-member',
+      ...{ id, version, formatVersion, address, certExpires, macs },
+    });
+  }
+
+  async signCertificate(request: {
+    readonly nodeId: NodeId;
+    readonly csr: string;
+  }): Promise<{ readonly certificate: string }> {
+    this.#requireLeader();
+    const { signer } = this.#ports;
+    const { clusterId } = this.#state;
+    const member = memberById(this.#state, request.nodeId);
+    const keyHash = await signer.publicKeyHashOf(request.csr);
+    if (member === undefined || keyHash !== member.publicKeyHash) {
+      throw new OperatingError({
+        code: 'key-mismatch',
+        message: 'this request is not signed with the key under which the node was admitted',
+        hint: 'a node with a new key joins anew: `holdfast reset`, then `holdfast join`',
+      });
+    }
+    const { id: nodeId, name, address } = member;
+    const certificate = await signer.sign({ csr: request.csr, clusterId, nodeId, name, address });
+    return { certificate };
+  }
+
+  get #state(): ClusterState {
+    return this.#ports.node.view().state;
+  }
+
+  #requireLeader(): Member {
+    const { role, leader, selfId, state } = this.#ports.node.view();
+    if (role !== 'leader') throw notLeader(state, leader);
+    return defined(memberById(state, selfId), 'the leader among the members');
+  }
+
+  /** The leader's operations; null where this node leads. */
+  async #leaderElsewhere(): Promise<Operations | null> {
+    const { role, leader, state } = this.#ports.node.view();
+    if (role === 'leader') return null;
+    if (leader === null) throw notLeader(state, leader);
+    return this.#ports.peer(leader);
+  }
+
+  #member(name: string): Member {
+    const member = memberByName(this.#state, name);
+    if (member !== undefined) return member;
+    const names = this.#state.members.map((each) => each.name);
+    throw new OperatingError({
+      code: 'member-unknown',
+      message: `there is no member named ${name}`,
+      hint: `the members are ${names.join(', ')}`,
+      facts: { name, members: names },
+    });
+  }
+}
+
+function refuseUnconfirmed(reasons: readonly string[]): void {
+  if (reasons.length === 0) return;
+  throw new OperatingError({
+    code: 'needs-confirmation',
+    message: `${reasons.join('; ')}; nothing was changed`,
+    hint: 'repeat it with --yes if that is meant',
+    facts: { reasons },
+  });
+}
+
+function wouldLoseQuorum(name: string): OperatingError {
+  return new OperatingError({
+    code: 'would-lose-quorum',
+    message: `without ${name} too few voters would be up, and nobody could serve the VIP`,
+    hint: 'start the voters that are down first, or repeat it with --force if they never come back',
+    facts: { name },
+  });
+}
+
+function badReport(message: string): OperatingError {
+  return new OperatingError({
+    code: 'bad-request',
+    message,
+    hint: 'correct the address in agent.yaml and start the agent again',
+  });
+}
