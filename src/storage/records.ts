@@ -77,11 +77,13 @@ export function encodeEntry(entry: Entry): Uint8Array {
 
 export function decodeEntry(key: string, bytes: Uint8Array): Entry {
   const { index, term, type, data } = unseal(key, bytes, (body) => EntryRecord.decode(body));
+  // A copy: the decoded one is a view that would keep the whole stored value alive.
+  const own = new Uint8Array(data);
   if (entryKey(index) !== key) throw dataCorrupt(`${key} holds the entry ${index}`);
   if (type !== EntryType.NORMAL && type !== EntryType.CONF_CHANGE) {
     throw dataCorrupt(`${key} is of the unknown type ${type}`);
   }
-  return { index, term, type: type === EntryType.NORMAL ? 'normal' : 'conf-change', data };
+  return { index, term, type: type === EntryType.NORMAL ? 'normal' : 'conf-change', data: own };
 }
 
 export function encodeHardState(hard: HardState): Uint8Array {
@@ -105,7 +107,7 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   const record = unseal(snapshotKey, bytes, (body) => SnapshotRecord.decode(body));
   const { index, term, config, data } = record;
   if (config === undefined) throw dataCorrupt('the snapshot has no configuration');
-  return { meta: { index, term, config }, data };
+  return { meta: { index, term, config }, data: new Uint8Array(data) };
 }
 
 function mutableConfig(config: MemberConfig) {
