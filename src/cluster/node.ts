@@ -475,7 +475,9 @@ export class ClusterNode {
     }
     if (this.#lease.role !== 'leader') return;
     this.#run(() => {
-      sink.update({ ...this.#lease, deadline: 0, wantsRelease: true });
+      // The view must say the same: whoever asks it meanwhile would claim the VIP anew.
+      this.#lease = { ...this.#lease, deadline: 0, wantsRelease: true };
+      sink.update(this.#lease);
       this.#raw.releaseLease(clock.now());
     });
     // Others may need this vote; alone there is nobody to wait for.
