@@ -23,7 +23,12 @@ import type { Entry, LeaseView, Millis, NodeId, Role, Term } from '../../src/raf
 import { configFor, decodeChange } from './network.ts';
 import { MemoryLog } from './storage.ts';
 
-type Of<T extends MessageType> = Extract<Message, { type: T }>;
+/** The message that a type stands for; several types may share one shape. */
+type Of<T extends MessageType, M = Message> = M extends { readonly type: infer U }
+  ? T extends U
+    ? M
+    : never
+  : never;
 
 export class Solo {
   readonly raft: RawNode;
@@ -132,7 +137,7 @@ export function names(count: number): NodeId[] {
 }
 
 export function ofType<T extends MessageType>(messages: readonly Message[], type: T): Of<T>[] {
-  return messages.filter((m): m is Of<T> => m.type === type);
+  return messages.filter((m): m is Of<T> & Message => m.type === type);
 }
 
 /** The only message of `type`. */
