@@ -12,8 +12,8 @@ export const protobufPackage = "holdfast.state";
 export const protobufFileName = "state.proto";
 
 /**
- * What is written to disk and into the replicated log. Field numbers are for ever: fields are added,
- * never renumbered, and a change of meaning raises the format version beside it.
+ * What is written to disk and into the replicated log. Field numbers are for ever: fields are
+ * added, never renumbered, and a change of meaning raises the format version beside it.
  */
 
 export const EntryType = { UNSPECIFIED: 0, NORMAL: 1, CONF_CHANGE: 2, UNRECOGNIZED: -1 } as const;

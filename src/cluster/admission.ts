@@ -1,6 +1,6 @@
 /**
- * The leader's side of `join`: who comes with a good token and a name of its own gets an identity that
- * was never used before, a certificate for it, and a place among the learners.
+ * The leader's side of `join`: who comes with a good token and a name of its own gets an identity
+ * that was never used before, a certificate for it, and a place among the learners.
  */
 import type { Clock } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
@@ -11,7 +11,7 @@ import type { AddMember } from './command.ts';
 import type { ClusterNode } from './node.ts';
 import type { AdmitRequest, AdmitResult } from './operations.ts';
 import type { CertificateSigner, Crypto } from './ports.ts';
-import { clusterFormatVersion, memberById, memberByName } from './state.ts';
+import { clusterFormatVersion, memberByName } from './state.ts';
 import { authenticateToken } from './tokens.ts';
 
 /** Joins at the same moment queue behind each other's membership changes. */
@@ -111,7 +111,7 @@ async function makeRoom(ports: AdmissionPorts, name: string, keyHash: string): P
   if (peer?.recentlyActive === true) {
     throw new OperatingError({
       code: 'member-alive',
-      message: `${name} is alive at ${memberById(state, replaced.id)?.address}; nothing was changed`,
+      message: `${name} is alive at ${replaced.address}; nothing was changed`,
       hint: `stop its agent first, or remove it with \`holdfast member remove ${name}\``,
       facts: { name },
     });
@@ -145,7 +145,7 @@ function checkVersion(request: AdmitRequest, needed: number): void {
   if (request.formatVersion >= needed) return;
   throw new OperatingError({
     code: 'version-too-old',
-    message: `this version understands format ${request.formatVersion}; the cluster is at ${needed}`,
+    message: `the cluster is at format ${needed}; this version knows ${request.formatVersion}`,
     hint: 'install the version that the members run',
     facts: { needed, found: request.formatVersion },
   });

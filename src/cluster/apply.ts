@@ -1,6 +1,7 @@
 /**
- * The state machine: (state, command, index) → state and result. Pure, total and deterministic: every
- * member that applies the same log holds the same state, so nothing here reads a clock or throws.
+ * The state machine: (state, command, index) → state and result. Pure, total and deterministic:
+ * every member that applies the same log holds the same state, so nothing here reads a clock or
+ * throws.
  */
 import { unreachable } from '../base/assert.ts';
 import type { NodeId } from '../raft/types.ts';
@@ -108,8 +109,8 @@ function addMember(state: ClusterState, command: AddMember, index: number): Appl
 }
 
 /**
- * Why `joiner` cannot be added: null where it can, `already` where this very key was added under this
- * very name before, so that a repeated join is harmless.
+ * Why `joiner` cannot be added: null where it can, `already` where this very key was added under
+ * this very name before, so that a repeated join is harmless.
  */
 export function memberConflict(
   state: ClusterState,

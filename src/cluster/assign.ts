@@ -1,6 +1,6 @@
 /**
- * The one sentence that joins Raft to the VIP and to the balancer: what this host has to do, given what
- * it knows. Pure; its words are plain data that the agent hands to the two rooms.
+ * The one sentence that joins Raft to the VIP and to the balancer: what this host has to do, given
+ * what it knows. Pure; its words are plain data that the agent hands to the two rooms.
  */
 import type { Millis } from '../base/clock.ts';
 import type { Eligibility } from '../raft/types.ts';

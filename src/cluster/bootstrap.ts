@@ -56,8 +56,8 @@ export function bootstrapSnapshot(init: ClusterInit): Snapshot {
 }
 
 /**
- * At index 0, so that the leader's first snapshot replaces it: names whom the joiner may believe and
- * answer. Its own membership is not in it; that comes with the log.
+ * At index 0, so that the leader's first snapshot replaces it: names whom the joiner may believe
+ * and answer. Its own membership is not in it; that comes with the log.
  */
 export function joinerSnapshot(admitted: AdmitResult): Snapshot {
   const members = admitted.members.map(

@@ -1,7 +1,7 @@
 /**
- * When the log is cut, and where. The state is immutable, so keeping one from half a log ago costs a
- * pointer: the log is cut there, not at its end, and a follower that lags a little still finds its
- * entries instead of needing a snapshot.
+ * When the log is cut, and where. The state is immutable, so keeping one from half a log ago costs
+ * a pointer: the log is cut there, not at its end, and a follower that lags a little still finds
+ * its entries instead of needing a snapshot.
  */
 import type { Entry, MemberConfig, Snapshot, SnapshotMeta } from '../raft/types.ts';
 import type { ClusterState } from './state.ts';

@@ -1,6 +1,6 @@
 /**
- * `Operations` as a node answers them: reads of its view, changes through the log, and what only the
- * leader can say. What a follower cannot answer itself it asks of the leader, or refuses with
+ * `Operations` as a node answers them: reads of its view, changes through the log, and what only
+ * the leader can say. What a follower cannot answer itself it asks of the leader, or refuses with
  * `not-leader`, which names whom to ask.
  */
 import { defined } from '../base/assert.ts';

@@ -21,7 +21,9 @@ export function formatDuration(ms: number): string {
 /** The last instant that a Date can hold, ms since 1970. */
 const lastInstantMs = 8.64e15;
 
-/** RFC 3339 in UTC of a wall-clock time in ms since 1970; total, because it may come from the log. */
+/**
+ * RFC 3339 in UTC of a wall-clock time in ms since 1970; total, because it may come from the log.
+ */
 export function isoTime(wallMs: number): string {
   return new Date(Math.min(Math.max(0, wallMs), lastInstantMs)).toISOString();
 }

@@ -1,4 +1,6 @@
-/** What only this host knows, in the cluster room's own words: the agent fills it in for `status`. */
+/**
+ * What only this host knows, in the cluster room's own words: the agent fills it in for `status`.
+ */
 import type { Eligibility, NodeId } from '../raft/types.ts';
 
 export interface LocalVip {

@@ -1,7 +1,7 @@
 /**
- * One member of the cluster: the only thing that drives the Raft core. A single writer: whatever comes
- * in (a message, a timer, a proposal, a finished write) runs the core once and then does everything
- * that the core wants done, in the order on which safety rests:
+ * One member of the cluster: the only thing that drives the Raft core. A single writer: whatever
+ * comes in (a message, a timer, a proposal, a finished write) runs the core once and then does
+ * everything that the core wants done, in the order on which safety rests:
  *
  *   1 the lease's side effect  2 start the write  3 send  4 when durable: the rest  5 apply
  *
@@ -56,8 +56,8 @@ export interface NodePorts {
   readonly log: Logger;
   readonly rng: Prng;
   /**
-   * Calls back after waiting input has been read. After a stall the timers of an event loop run before
-   * its sockets: an election would start although the leader's heartbeats lie there unread.
+   * Calls back after waiting input has been read. After a stall the timers of an event loop run
+   * before its sockets: an election would start although the leader's heartbeats lie there unread.
    */
   readonly yieldToIo: (callback: () => void) => void;
   /** Told after each entry or snapshot that was applied; for whoever checks a node from outside. */
@@ -216,8 +216,8 @@ export class ClusterNode {
   }
 
   /**
-   * Leaves the stage: hands over if it leads, lets go of the VIP in any case, goes on voting until a
-   * new leader is heard (1 s at most), and closes the log.
+   * Leaves the stage: hands over if it leads, lets go of the VIP in any case, goes on voting until
+   * a new leader is heard (1 s at most), and closes the log.
    */
   async stop(): Promise<void> {
     if (this.#state === 'running' && this.#lease.role === 'leader') await this.#handOver();
@@ -463,7 +463,9 @@ export class ClusterNode {
     });
   }
 
-  /** Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case. */
+  /**
+   * Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case.
+   */
   async #handOver(): Promise<void> {
     const { clock, log, sink } = this.#ports;
     try {

@@ -143,8 +143,8 @@ export interface Operations {
 }
 
 /**
- * Which operations only the leader answers, so that a follower passes them on as they are. The others
- * are answered where they are asked; some of those ask the leader themselves.
+ * Which operations only the leader answers, so that a follower passes them on as they are. The
+ * others are answered where they are asked; some of those ask the leader themselves.
  */
 export const leaderOperations: ReadonlySet<keyof Operations> = new Set<keyof Operations>([
   'applySpec',

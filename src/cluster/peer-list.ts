@@ -1,6 +1,6 @@
 /**
- * Whom the transport may talk to. A member that is removed stays reachable for a moment, because the
- * news of its removal is still on the way to it and it cannot hear it from anybody later.
+ * Whom the transport may talk to. A member that is removed stays reachable for a moment, because
+ * the news of its removal is still on the way to it and it cannot hear it from anybody later.
  */
 import type { Clock, Millis } from '../base/clock.ts';
 import type { NodeId } from '../raft/types.ts';

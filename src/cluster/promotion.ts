@@ -1,6 +1,6 @@
 /**
- * Which learners become voters, and who inherits the leadership: pure decisions from what the leader
- * sees of its peers.
+ * Which learners become voters, and who inherits the leadership: pure decisions from what the
+ * leader sees of its peers.
  */
 import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
 import type { NodeId } from '../raft/types.ts';
@@ -13,8 +13,8 @@ export const maxVoters = 5;
 const maxLagEntries = 16;
 
 /**
- * The learners to promote now, none for "wait". Two voters survive no failure and are worse than one
- * voter and a learner (rule R14), so promotion goes from one odd number to the next: 1 → 3 → 5.
+ * The learners to promote now, none for "wait". Two voters survive no failure and are worse than
+ * one voter and a learner (rule R14), so promotion goes from one odd number to the next: 1 → 3 → 5.
  */
 export function learnersToPromote(status: RaftStatus, state: ClusterState): readonly NodeId[] {
   if (status.role !== 'leader' || status.pendingConfChange || status.transferTarget !== null) {

@@ -1,7 +1,7 @@
 /**
- * Commands on their way from a caller to the state machine: waiting while Raft cannot take them, then
- * in the log under an index, at last applied there. A caller hears what became of its own command;
- * where that cannot be known it is told so.
+ * Commands on their way from a caller to the state machine: waiting while Raft cannot take them,
+ * then in the log under an index, at last applied there. A caller hears what became of its own
+ * command; where that cannot be known it is told so.
  */
 import { unreachable } from '../base/assert.ts';
 import type { Clock, Timer } from '../base/clock.ts';

@@ -1,6 +1,6 @@
 /**
- * Linearizable reads: a caller waits until the quorum has confirmed that this node still led when it
- * asked, and until everything committed by then is applied here (ReadIndex, Raft thesis 6.4).
+ * Linearizable reads: a caller waits until the quorum has confirmed that this node still led when
+ * it asked, and until everything committed by then is applied here (ReadIndex, Raft thesis 6.4).
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import type { OperatingError } from '../base/errors.ts';

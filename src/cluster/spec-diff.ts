@@ -1,7 +1,7 @@
 /**
  * What changes from one spec to another, as lines that a person reads before saying yes. Items of
- * lists are named by what they are (`frontends[kube-apiserver]`), so that removing the first VIP does
- * not read as changing all the others.
+ * lists are named by what they are (`frontends[kube-apiserver]`), so that removing the first VIP
+ * does not read as changing all the others.
  */
 import type { Spec } from './spec.ts';
 import { specBody } from './spec-document.ts';
@@ -10,7 +10,9 @@ export function sameSpec(left: Spec, right: Spec): boolean {
   return diffSpecs(left, right).length === 0;
 }
 
-/** One line per difference: `+ path: value`, `- path: value`, `~ path: old → new`; none if equal. */
+/**
+ * One line per difference: `+ path: value`, `- path: value`, `~ path: old → new`; none if equal.
+ */
 export function diffSpecs(before: Spec, after: Spec): string[] {
   const old = flatten(before);
   const now = flatten(after);

@@ -1,6 +1,7 @@
 /**
- * Spec → the operator's document, with every default spelled out, so that `get spec` shows all there
- * is to change and its output can be applied again unchanged; and the spec that `init` starts from.
+ * Spec → the operator's document, with every default spelled out, so that `get spec` shows all
+ * there is to change and its output can be applied again unchanged; and the spec that `init` starts
+ * from.
  */
 import { formatDuration } from './duration.ts';
 import type { SpecDocument } from './operations.ts';

@@ -1,7 +1,7 @@
 /**
- * The operator's document (`apply -f`) → spec. Everything that can be said against a document is said
- * at once, one line each, with the path of the offending key; what passes is complete, canonical and
- * free of contradictions, so nothing behind this file checks again.
+ * The operator's document (`apply -f`) → spec. Everything that can be said against a document is
+ * said at once, one line each, with the path of the offending key; what passes is complete,
+ * canonical and free of contradictions, so nothing behind this file checks again.
  */
 import { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';

@@ -55,7 +55,8 @@ export class StateMachine {
   }
 
   /**
-   * Applies the next entry; the result is null for an entry of the core's own, which has no command.
+   * Applies the next entry; the result is null for an entry of the core's own, which has no
+   * command.
    *
    * @throws OperatingError `entry-unknown` or `data-newer`, which must end the node.
    */

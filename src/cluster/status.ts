@@ -1,6 +1,6 @@
 /**
- * Facts → the status document. Pure. It judges with what this node knows, and says null where it does
- * not know.
+ * Facts → the status document. Pure. It judges with what this node knows, and says null where it
+ * does not know.
  */
 import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
 import { isoTime } from './duration.ts';
@@ -180,7 +180,9 @@ export interface OfflineFacts {
   readonly warnings: readonly string[];
 }
 
-/** What can be said while the agent is down: what was last written, and what the kernel still has. */
+/**
+ * What can be said while the agent is down: what was last written, and what the kernel still has.
+ */
 export function offlineStatus(facts: OfflineFacts): StatusDocument {
   const { self, state } = facts;
   const stray = facts.heldHere.map(

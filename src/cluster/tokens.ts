@@ -1,6 +1,7 @@
 /**
- * Join tokens, in kubeadm's form `abcdef.0123456789abcdef`: a public id and a secret. Only a hash of
- * the whole is stored, so that whoever reads the log, a snapshot or a backup cannot join with it.
+ * Join tokens, in kubeadm's form `abcdef.0123456789abcdef`: a public id and a secret. Only a hash
+ * of the whole is stored, so that whoever reads the log, a snapshot or a backup cannot join with
+ * it.
  */
 import { defined } from '../base/assert.ts';
 import { OperatingError } from '../base/errors.ts';
@@ -95,10 +96,11 @@ export function checkToken(token: JoinToken | undefined, nowWallMs: number): Tok
 }
 
 /**
- * The stored token that `presented` is. A wrong secret gets the same answer, in the same time, as an
- * id that does not exist.
+ * The stored token that `presented` is. A wrong secret gets the same answer, in the same time, as
+ * an id that does not exist.
  *
- * @throws OperatingError token-malformed, token-unknown, token-revoked, token-expired, token-used-up
+ * @throws OperatingError token-malformed, token-unknown, token-revoked, token-expired,
+ * token-used-up
  */
 export function authenticateToken(
   crypto: Crypto,

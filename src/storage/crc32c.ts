@@ -1,6 +1,6 @@
 /**
- * CRC-32C (Castagnoli, as in RFC 3720 appendix B.4): catches every single flipped bit and every burst
- * of up to 32. Table-driven, one byte a step: the log of a control plane is small.
+ * CRC-32C (Castagnoli, as in RFC 3720 appendix B.4): catches every single flipped bit and every
+ * burst of up to 32. Table-driven, one byte a step: the log of a control plane is small.
  */
 
 const polynomial = 0x82f63b78;

@@ -1,8 +1,9 @@
 /**
- * The directory that holds one node's durable state: `identity` says whose it is and can be read while
- * an agent runs; `log/` is the LevelDB store, which has one user at a time.
+ * The directory that holds one node's durable state: `identity` says whose it is and can be read
+ * while an agent runs; `log/` is the LevelDB store, which has one user at a time.
  *
- * `identity` is written last when a directory is made, so a directory either is a whole node or none.
+ * `identity` is written last when a directory is made, so a directory either is a whole node or
+ * none.
  */
 import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { Level } from 'level';

@@ -1,6 +1,6 @@
 /**
- * The log as it is in memory: the newest snapshot and every entry behind it. Raft reads synchronously
- * while disks do not, and the log of a control plane is small, so it is held whole.
+ * The log as it is in memory: the newest snapshot and every entry behind it. Raft reads
+ * synchronously while disks do not, and the log of a control plane is small, so it is held whole.
  *
  * Invariant: entries are contiguous from `snapshot.meta.index + 1`, with terms that never fall.
  */

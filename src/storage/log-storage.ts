@@ -1,8 +1,8 @@
 /**
  * The durable log on LevelDB. Reads are answered from memory; each write is one atomic batch (hard
- * state, entries, deletions and snapshot together), because a crash between two of them could leave a
- * new prefix with a stale suffix. One batch is under way at a time, and what arrives meanwhile goes
- * into the next one: under load many appends share one fsync.
+ * state, entries, deletions and snapshot together), because a crash between two of them could leave
+ * a new prefix with a stale suffix. One batch is under way at a time, and what arrives meanwhile
+ * goes into the next one: under load many appends share one fsync.
  */
 import { type Clock, sleep } from '../base/clock.ts';
 import { errorCode, OperatingError } from '../base/errors.ts';
@@ -108,8 +108,8 @@ export async function readStore(store: Store): Promise<StoreContents> {
 }
 
 /**
- * LevelDB drops a batch that was torn by a crash as a whole, and nothing was acknowledged that was not
- * synced. So a hole or a log that ends before the commit is damage, wherever it lies.
+ * LevelDB drops a batch that was torn by a crash as a whole, and nothing was acknowledged that was
+ * not synced. So a hole or a log that ends before the commit is damage, wherever it lies.
  */
 function checkLog(hard: HardState, start: Index, startTerm: number, entries: readonly Entry[]) {
   let before = { index: start, term: startTerm };

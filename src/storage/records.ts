@@ -1,6 +1,6 @@
 /**
- * Stored values ⇄ bytes. Each lies in an envelope with its format version and a checksum that covers
- * the key too, so that a damaged, displaced or newer value is recognised as what it is.
+ * Stored values ⇄ bytes. Each lies in an envelope with its format version and a checksum that
+ * covers the key too, so that a damaged, displaced or newer value is recognised as what it is.
  */
 import {
   EntryRecord,

@@ -195,7 +195,7 @@ test('the log is cut, and a node that was away gets a snapshot', async () => {
   assert.deepEqual(cluster.node('n3').view().state, state);
 });
 
-test('a removed follower learns of it and is forgotten by the transport a moment later', async () => {
+test('a removed follower learns of it and is forgotten a moment later', async () => {
   const cluster = new TestCluster();
   await cluster.grown();
 
