@@ -252,8 +252,10 @@ export class Frontend {
 
   #failed(backend: Backend, failure: ConnectFailure): void {
     this.#know(backend, afterConnectFailure(backend.health, failure, this.#thresholds()));
-    // What a client has just seen, the probe verifies now instead of in its turn.
-    if (failure.kind !== 'local') this.#probeNow(backend);
+    // What a client has just seen, the probe verifies now instead of in its turn; unless it knows
+    // nothing, and would only clear the suspicion.
+    const verifiable = this.#desired.healthCheck.type !== 'none' && failure.kind !== 'local';
+    if (verifiable) this.#probeNow(backend);
   }
 
   #know(backend: Backend, health: Health): void {

@@ -57,6 +57,7 @@ class World implements WorkerHost, Steering {
   readonly log: string[] = [];
   failSpawn = false;
   steeringError: string | null = null;
+  steeringDelay: Promise<void> = Promise.resolve();
   cleared = 0;
   readonly controller = new LbController({
     clock: this.clock,
@@ -76,6 +77,7 @@ class World implements WorkerHost, Steering {
   async set(redirects: readonly Redirect[]): Promise<void> {
     if (this.steeringError !== null) throw new Error(this.steeringError);
     this.declared.push(redirects);
+    await this.steeringDelay;
   }
 
   async clear(): Promise<void> {
@@ -226,7 +228,7 @@ suite('LbController', () => {
 });
 
 suite('a lost worker', () => {
-  test('is replaced after growing delays, with the same ports and no touch of the kernel', async () => {
+  test('is replaced after growing delays, with the same ports, the kernel untouched', async () => {
     const world = new World();
     await world.begin(API);
     const calls = world.declared.length;
@@ -324,6 +326,23 @@ suite('failing steering', () => {
     await world.clock.advance(1);
 
     assert.ok(world.controller.counters().steeringFailures - before <= 1);
+  });
+});
+
+suite('a wish that changes while the kernel is at work', () => {
+  test('is declared next, at once', async () => {
+    const world = new World();
+    await world.begin(API);
+    const slow = Promise.withResolvers<void>();
+    world.steeringDelay = slow.promise;
+    world.controller.set({ frontends: [] });
+    world.controller.set({ frontends: [frontendOf([NODE], { port: 9345 })] });
+    world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
+    slow.resolve();
+    await world.clock.advance(1);
+
+    assert.deepEqual(world.declared.at(-2), []);
+    assert.deepEqual(world.declared.at(-1), [{ ...redirect(40_000), port: 9345 }]);
   });
 });
 

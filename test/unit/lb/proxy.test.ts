@@ -4,8 +4,9 @@ import { once } from 'node:events';
 import * as net from 'node:net';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
+import { Worker as Thread } from 'node:worker_threads';
 import type { DesiredFrontend } from '../../../src/lb/ports.ts';
-import { FINAL_CONNECT_TIMEOUT_MS } from '../../../src/lb/proxy.ts';
+import { CONNECT_TIMEOUT_MS, FINAL_CONNECT_TIMEOUT_MS } from '../../../src/lb/proxy.ts';
 import {
   ask,
   Backend,
@@ -246,6 +247,50 @@ suite('a backend that refuses connections', () => {
       },
       { healthCheck: { ...ONE_PROBE, fall: 3 } },
     );
+  });
+});
+
+suite('a backend that does not answer', () => {
+  /** A port of loopback that leaves every SYN without an answer, and how to end that. */
+  async function silentPort(): Promise<{ port: number; end: () => Promise<unknown> }> {
+    const thread = new Thread(new URL('./hung-backend.ts', import.meta.url), {
+      workerData: new SharedArrayBuffer(4),
+    });
+    const [port] = (await once(thread, 'message')) as [number];
+    const fillers: net.Socket[] = [];
+    for (;;) {
+      const filler = net.connect(port, '127.0.0.1');
+      filler.on('error', () => undefined);
+      fillers.push(filler);
+      const connected = once(filler, 'connect').then(() => true);
+      if (!(await Promise.race([connected, sleep(100, false)]))) break;
+    }
+    const end = async (): Promise<void> => {
+      for (const filler of fillers) filler.destroy();
+      await thread.terminate();
+    };
+    return { port, end };
+  }
+
+  test('costs one client a moment, and the clients after it nothing', async () => {
+    const { port, end } = await silentPort();
+    const silent = { name: 'a', address: '127.0.0.1', port, weight: 1, draining: false };
+    const b = new Backend('b');
+    const durations: number[] = [];
+    await withProxy([b], async (proxy) => {
+      const healthCheck = { ...ONE_PROBE, type: 'none' } as const;
+      proxy.assign(frontendOf([silent, b.desired()], { healthCheck }));
+      await proxy.states('up', 'up');
+      for (let i = 0; i < 4; i++) {
+        const began = performance.now();
+        assert.equal(await proxy.ask(), 'b');
+        durations.push(performance.now() - began);
+      }
+    }).finally(end);
+
+    const slow = durations.filter((ms) => ms >= CONNECT_TIMEOUT_MS);
+    assert.equal(slow.length, 1, durations.join());
+    assert.ok(Math.max(...durations) < FINAL_CONNECT_TIMEOUT_MS, durations.join());
   });
 });
 
