@@ -143,10 +143,20 @@ export class LbController {
 
   #assign(): void {
     const assignments = this.#proxied().map((frontend) => ({
-      frontend,
+      frontend: {
+        ...frontend,
+        backends: frontend.backends.filter((each) => !this.#loops(each)),
+      },
       preferredPort: this.#ports.get(frontend.name) ?? 0,
     }));
     this.#link.send({ kind: 'assign', assignments });
+  }
+
+  /** A backend that is itself a frontend would send each connection round in circles. */
+  #loops({ address, port }: DesiredBackend): boolean {
+    return this.#desired.frontends.some(
+      (frontend) => frontend.address === address && frontend.port === port,
+    );
   }
 
   #steer(): void {
@@ -184,7 +194,10 @@ export class LbController {
     const report = this.#reports.get(name);
     const trouble = this.#trouble(report);
     const dataPathReason = trouble === null ? reason : `${reason}; ${trouble}`;
-    const backends = frontend.backends.map((each) => this.#backendView(name, each, report));
+    const backends = frontend.backends.map((each) => {
+      const view = this.#backendView(name, each, report);
+      return this.#loops(each) ? { ...view, reason: 'is a frontend itself: never used' } : view;
+    });
     return { ...base, dataPathReason, backends };
   }
 

@@ -8,6 +8,14 @@ import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import {
+  type Backend,
+  newBackend,
+  sameEndpoint,
+  stopProbing,
+  takesNothing,
+  viewOf,
+} from './backend.ts';
+import {
   afterConnect,
   afterConnectFailure,
   afterProbe,
@@ -16,10 +24,9 @@ import {
   type Standing,
   standings,
   type Thresholds,
-  UNKNOWN,
 } from './health.ts';
 import { Door } from './listener.ts';
-import type { BackendView, DesiredBackend, DesiredFrontend, HealthCheck } from './ports.ts';
+import type { DesiredFrontend, HealthCheck } from './ports.ts';
 import type { Prober } from './probe.ts';
 import type { FrontendReport } from './protocol.ts';
 import { type Budget, TcpProxy } from './proxy.ts';
@@ -36,26 +43,10 @@ export interface FrontendParts {
   readonly onCount: () => void;
 }
 
-/** A backend as this process knows it; replaced when its address changes. */
-interface Backend {
-  readonly name: string;
-  readonly address: string;
-  readonly port: number;
-  desired: DesiredBackend;
-  health: Health;
-  standing: Standing;
-  sinceWallMs: number;
-  connections: number;
-  totalConnections: number;
-  /** The next probe, while none is under way. */
-  timer: Timer | null;
-  probe: AbortController | null;
-  /** When the last probe began. */
-  probedAt: Millis;
-}
-
 /** Wait before the door is tried again after it could not be opened. */
 const REOPEN_MS: Millis = 500;
+/** Whatever interval is asked for, a fast backend must not make the probes spin. */
+const MIN_INTERVAL_MS: Millis = 10;
 /** However many clients fail, a backend is not probed more often than this. */
 const PROBE_SPACING_MS: Millis = 100;
 
@@ -287,7 +278,8 @@ export class Frontend {
     if (probe.signal.aborted) return;
     backend.probe = null;
     this.#know(backend, afterProbe(backend.health, result, this.#thresholds()));
-    this.#probeAt(backend, backend.probedAt + this.#desired.healthCheck.intervalMs);
+    const intervalMs = Math.max(MIN_INTERVAL_MS, this.#desired.healthCheck.intervalMs);
+    this.#probeAt(backend, backend.probedAt + intervalMs);
   }
 
   #thresholds(): Thresholds {
@@ -295,52 +287,6 @@ export class Frontend {
     // Unchecked backends are never taken out: nothing would ever take them in again.
     return type === 'none' ? { rise: 1, fall: Number.POSITIVE_INFINITY } : { rise, fall };
   }
-}
-
-function newBackend(desired: DesiredBackend, nowWallMs: number): Backend {
-  const { name, address, port } = desired;
-  const [standing] = standings([{ draining: takesNothing(desired), health: UNKNOWN }]);
-  return {
-    name,
-    address,
-    port,
-    desired,
-    health: UNKNOWN,
-    standing: defined(standing, 'the standing of a new backend'),
-    sinceWallMs: nowWallMs,
-    connections: 0,
-    totalConnections: 0,
-    timer: null,
-    probe: null,
-    probedAt: Number.NEGATIVE_INFINITY,
-  };
-}
-
-function takesNothing(desired: DesiredBackend): boolean {
-  return desired.draining || desired.weight <= 0;
-}
-
-function stopProbing(backend: Backend): void {
-  backend.timer?.cancel();
-  backend.probe?.abort();
-}
-
-function viewOf(backend: Backend): BackendView {
-  return {
-    name: backend.name,
-    address: backend.address,
-    port: backend.port,
-    weight: backend.desired.weight,
-    state: backend.standing.state,
-    sinceWallMs: backend.sinceWallMs,
-    reason: backend.standing.reason,
-    connections: backend.connections,
-    totalConnections: backend.totalConnections,
-  };
-}
-
-function sameEndpoint(a: DesiredBackend | Backend, b: DesiredBackend): boolean {
-  return a.address === b.address && a.port === b.port;
 }
 
 function sameCheck(a: HealthCheck, b: HealthCheck): boolean {

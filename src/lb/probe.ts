@@ -15,6 +15,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { describeError, errorCode } from '../base/errors.ts';
 import { endpoint } from './data-path.ts';
 import type { ProbeResult } from './health.ts';
+import { afterReading } from './patience.ts';
 import type { HealthCheck } from './ports.ts';
 
 export interface ProbeTarget {
@@ -110,7 +111,9 @@ function probeTcp(
     };
     const fail = (reason: string): void => end({ acceptsTcp: false, healthy: false, reason });
     const abort = (): void => fail('given up');
-    const timer = clock.after(check.timeoutMs, () => fail(`timed out after ${check.timeoutMs} ms`));
+    const timer = afterReading(clock, check.timeoutMs, () =>
+      fail(`timed out after ${check.timeoutMs} ms`),
+    );
     signal.addEventListener('abort', abort);
     socket.once('connect', () => end({ acceptsTcp: true, healthy: true, reason: 'connects' }));
     socket.on('error', (error) => fail(connectErrorReason(error)));
@@ -133,7 +136,7 @@ function probeHttp(
       settle(false, 'given up');
       request.destroy();
     };
-    const timer = clock.after(check.timeoutMs, () => {
+    const timer = afterReading(clock, check.timeoutMs, () => {
       const what = acceptsTcp ? 'connected, but no answer within' : 'timed out after';
       settle(false, `${what} ${check.timeoutMs} ms`);
       request.destroy();

@@ -11,6 +11,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { errorCode } from '../base/errors.ts';
 import type { ConnectFailure } from './health.ts';
 import { KEEP_ALIVE_MS } from './listener.ts';
+import { afterReading } from './patience.ts';
 import { connectErrorReason } from './probe.ts';
 import { reset, splice } from './splice.ts';
 
@@ -187,7 +188,7 @@ function dial(
     if (outcome !== socket) socket.destroy();
     onOutcome(outcome);
   };
-  const timer = clock.after(timeoutMs, () =>
+  const timer = afterReading(clock, timeoutMs, () =>
     settle({ kind: 'timeout', reason: `connect timed out after ${timeoutMs} ms` }),
   );
   socket.on('connect', () => settle(socket));

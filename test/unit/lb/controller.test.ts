@@ -185,6 +185,25 @@ suite('LbController', () => {
     assert.match(views[1]?.dataPathReason ?? '', /udp is not built/);
   });
 
+  test('gives no backend to a worker that is itself a frontend', async () => {
+    const world = new World();
+    const vip = { ...NODE, name: 'vip', address: API.address, port: API.port };
+    const looping = frontendOf([NODE, vip]);
+    await world.begin(looping);
+
+    assert.deepEqual(world.worker.inbox, [
+      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 0 }] },
+    ]);
+    world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
+    assert.deepEqual(
+      world.controller.view()[0]?.backends.map(({ name, state, reason }) => [name, state, reason]),
+      [
+        ['n1', 'up', '200 OK'],
+        ['vip', 'down', 'is a frontend itself: never used'],
+      ],
+    );
+  });
+
   test('set() twice is set() once for the kernel', async () => {
     const world = new World();
     await world.begin(API);

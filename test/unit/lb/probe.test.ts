@@ -132,6 +132,17 @@ suite('an HTTP probe', () => {
     });
   });
 
+  test('does not blame the server for a pause of this process', async () => {
+    const server = http.createServer((_, response) => {
+      response.end('x');
+      const resumeAt = performance.now() + 120;
+      while (performance.now() < resumeAt);
+    });
+    const result = await probing(server, { type: 'http', timeoutMs: 50 });
+
+    assert.equal(result.reason, '200 OK');
+  });
+
   test('says when it was hung up on', async () => {
     const result = await probing(
       net.createServer((socket) => socket.destroy()),
