@@ -2,6 +2,7 @@
  * The program under test in one simulated process: the real cluster node and the real VIP controller,
  * joined by `assign()` as the agent joins them. It holds nothing that the agent has not.
  */
+import { unreachable } from '../../src/base/assert.ts';
 import { describeError } from '../../src/base/errors.ts';
 import { assign, eligibilityOf } from '../../src/cluster/assign.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
@@ -15,6 +16,7 @@ import { agentMarginMs } from '../../src/cluster/timing.ts';
 import type { Message } from '../../src/raft/message.ts';
 import {
   emptyConfig,
+  type Index,
   type LeaseView,
   type MemberConfig,
   type NodeId,
@@ -141,15 +143,15 @@ export class NodeBrain implements Brain, Transport, LeaseSink {
   }
 
   ask(request: Request): void {
-    if (request.type === 'transfer') {
-      this.#outcome(request, this.#node.transfer(request.to));
-      return;
-    }
-    const answer = this.#node.propose(this.#command(request));
-    this.#outcome(request, answer);
-    if (request.type !== 'add') return;
-    const admitted = (): void => this.#around.admitted(request.id, this.#node.view().state.members);
-    answer.then(admitted, () => undefined);
+    const { answered, note } = this.#around;
+    this.#grant(request).then(
+      (index) => answered(request, { ok: true, index }),
+      (error: unknown) => {
+        const isChange = request.type !== 'write' && request.type !== 'read';
+        if (isChange) note(`${request.type} refused: ${describeError(error)}`);
+        answered(request, { ok: false, error });
+      },
+    );
   }
 
   stop(stopped: () => void): void {
@@ -203,45 +205,55 @@ export class NodeBrain implements Brain, Transport, LeaseSink {
     this.#node.setEligibility(eligibilityOf(this.#node.view(), self));
   }
 
-  #command(request: Exclude<Request, { type: 'transfer' }>): Command {
+  async #grant(request: Request): Promise<Index> {
     switch (request.type) {
       case 'write':
-        return {
+        return this.#propose({
           type: 'update-member',
           ...facts(this.#around.id),
           version: request.value,
           formatVersion: 1,
           certExpires: '',
           macs: [],
-        };
+        });
+      case 'read':
+        await this.#node.confirmRead();
+        return this.#node.view().appliedIndex;
       case 'add':
-        return {
-          type: 'add-member',
-          ...facts(request.id),
-          joinsAs: 'voter',
-          version: '',
-          formatVersion: 1,
-          certExpires: '',
-          tokenId: TOKEN,
-          nowWallMs: this.#around.clock.wallNow(),
-        };
+        return this.#admit(request.id);
       case 'remove':
-        return { type: 'remove-member', id: request.id };
+        return this.#propose({ type: 'remove-member', id: request.id });
       case 'retime':
-        return { type: 'set-spec', spec: specWith(request.timing), expectedRevision: null };
+        return this.#propose({
+          type: 'set-spec',
+          spec: specWith(request.timing),
+          expectedRevision: null,
+        });
+      case 'transfer':
+        await this.#node.transfer(request.to);
+        return 0;
+      default:
+        return unreachable(request);
     }
   }
 
-  #outcome(request: Request, answer: Promise<unknown>): void {
-    answer.then(
-      (value) => this.#around.answered(request, { ok: true, value }),
-      (error: unknown) => {
-        if (request.type !== 'write') {
-          this.#around.note(`${request.type} refused: ${describeError(error)}`);
-        }
-        this.#around.answered(request, { ok: false, error });
-      },
-    );
+  async #propose(command: Command): Promise<Index> {
+    return (await this.#node.propose(command)).index;
+  }
+
+  async #admit(id: NodeId): Promise<Index> {
+    const index = await this.#propose({
+      type: 'add-member',
+      ...facts(id),
+      joinsAs: 'voter',
+      version: '',
+      formatVersion: 1,
+      certExpires: '',
+      tokenId: TOKEN,
+      nowWallMs: this.#around.clock.wallNow(),
+    });
+    this.#around.admitted(id, this.#node.view().state.members);
+    return index;
   }
 }
 

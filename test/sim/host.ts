@@ -44,6 +44,8 @@ export interface Brain {
 /** What the workload asks of a node; most of them only a leader can grant. */
 export type Request =
   | { readonly type: 'write'; readonly value: string }
+  /** @param floor the highest index acknowledged to anybody when this was asked. */
+  | { readonly type: 'read'; readonly floor: Index }
   | { readonly type: 'add'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
   | { readonly type: 'retime'; readonly timing: Timing }
@@ -69,8 +71,9 @@ export interface Surroundings {
   note(text: string): void;
 }
 
+/** What became of a request: the index of a write, the applied index that a read saw. */
 export type Answer =
-  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: true; readonly index: Index }
   | { readonly ok: false; readonly error: unknown };
 
 export interface HostParts {
@@ -232,7 +235,8 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
         leaseIs: (lease) => this.#leaseIs(lease, storage.memory),
         applied: (index, hash) => this.#appliedIs(index, hash),
         admitted: this.#parts.admitted,
-        answered: this.#parts.answered,
+        // A client hears it when the process has got so far, not before.
+        answered: (request, answer) => process.effect(() => this.#parts.answered(request, answer)),
         died: (error) => this.#died(error),
         note: (text) => this.#world.note(this.id, text),
       });

@@ -6,6 +6,7 @@ import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import { firstSnapshot, joinerLog, NodeBrain } from './brain.ts';
+import { HistoryChecker } from './checkers/history.ts';
 import { RaftChecker } from './checkers/raft.ts';
 import { VipChecker } from './checkers/vip.ts';
 import { Faults } from './faults.ts';
@@ -61,6 +62,7 @@ class Run {
   readonly #hosts: readonly SimHost[];
   readonly #raft: RaftChecker;
   readonly #vip: VipChecker;
+  readonly #history: HistoryChecker;
   readonly #workload: Workload;
   readonly #faults: Faults;
   #recoveredMs: Millis | null = null;
@@ -70,6 +72,7 @@ class Run {
     this.#options = options;
     this.#net = new SimNet(world, options.net);
     this.#lan = new Lan(world, VIP);
+    this.#history = new HistoryChecker(world);
     const numbers = Array.from({ length: options.nodes + SPARES }, (_, at) => at + 1);
     const formed = options.start === 'formed' ? options.nodes : 1;
     const first = numbers.slice(0, formed).map((number) => `n${number}`);
@@ -89,7 +92,7 @@ class Run {
         }),
     );
     for (const host of this.#hosts) byId.set(host.id, host);
-    this.#raft = new RaftChecker(world, byId);
+    this.#raft = new RaftChecker(world, byId, (entry) => this.#history.committed(entry));
     this.#raft.foundedOn(firstSnapshot(first, options).meta);
     this.#vip = new VipChecker(world, this.#hosts, [VIP]);
     for (const host of this.#hosts) host.watchedBy({ raft: this.#raft, vip: this.#vip });
@@ -97,7 +100,12 @@ class Run {
     this.#net.onSnapshotResult(({ from, to }, ok) =>
       byId.get(from)?.inProcess((brain) => brain.snapshotResult(to, ok)),
     );
-    this.#workload = new Workload({ world, options, hosts: this.#hosts });
+    this.#workload = new Workload({
+      world,
+      options,
+      hosts: this.#hosts,
+      history: this.#history,
+    });
     this.#faults = new Faults({
       world,
       options,

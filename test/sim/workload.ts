@@ -4,6 +4,7 @@
  */
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
+import type { HistoryChecker } from './checkers/history.ts';
 import type { Answer, Request, SimHost } from './host.ts';
 import type { Options } from './options.ts';
 import type { World } from './world.ts';
@@ -12,6 +13,7 @@ export interface WorkloadParts {
   readonly world: World;
   readonly options: Options;
   readonly hosts: readonly SimHost[];
+  readonly history: HistoryChecker;
 }
 
 export class Workload {
@@ -31,7 +33,8 @@ export class Workload {
     const pauseMs = -Math.log(1 - this.#random()) * options.proposeEveryMs;
     world.after(pauseMs, () => {
       if (this.#over) return;
-      this.write();
+      if (this.#random() < 0.2) this.read();
+      else this.write();
       this.begin();
     });
   }
@@ -44,6 +47,10 @@ export class Workload {
     this.ask({ type: 'write', value: `value-${this.#values++}` });
   }
 
+  read(): void {
+    this.ask({ type: 'read', floor: this.#parts.history.acknowledged });
+  }
+
   /** Asks again and again until the leader's configuration has `id`. */
   admit(id: NodeId): void {
     const leader = this.#parts.hosts.find((host) => host.leads);
@@ -53,7 +60,15 @@ export class Workload {
     this.#parts.world.after(150, () => this.admit(id));
   }
 
-  answered(_request: Request, _answer: Answer): void {}
+  answered(request: Request, answer: Answer): void {
+    const { history } = this.#parts;
+    if (request.type === 'write') {
+      if (answer.ok) history.written(request.value, answer.index);
+      else history.refused(request.value, answer.error);
+    } else if (request.type === 'read' && answer.ok) {
+      history.read(request.floor, answer.index);
+    }
+  }
 
   /** Mostly of a node that thinks it leads; sometimes of any, as users do. */
   ask(request: Request): void {

@@ -49,6 +49,7 @@ const TERM_SPAN = 2 ** 20;
 export class RaftChecker {
   readonly #world: World;
   readonly #nodes: ReadonlyMap<NodeId, Witnessed>;
+  readonly #onCommitted: (entry: Entry) => void;
   readonly #memories = new Map<NodeId, Memory>();
   readonly #leaders = new Map<Term, NodeId>();
   readonly #entries = new Map<number, KnownEntry>();
@@ -59,9 +60,15 @@ export class RaftChecker {
   readonly #stateHashes = new Map<Index, { readonly hash: number; readonly by: NodeId }>();
   readonly #promiseOf = new Map<string, number>();
 
-  constructor(world: World, nodes: ReadonlyMap<NodeId, Witnessed>) {
+  /** @param onCommitted called with each entry, in order, when it is first committed anywhere. */
+  constructor(
+    world: World,
+    nodes: ReadonlyMap<NodeId, Witnessed>,
+    onCommitted: (entry: Entry) => void,
+  ) {
     this.#world = world;
     this.#nodes = nodes;
+    this.#onCommitted = onCommitted;
   }
 
   /** The highest index that any node ever knew to be committed. */
@@ -223,8 +230,17 @@ export class RaftChecker {
     for (let index = known + 1; index <= commit; index++) {
       this.#committed[index] = defined(log.term(index), 'the term of a committed entry');
       this.#seenIn[index] = seenIn;
+      const entry = log.entry(index);
+      if (entry !== undefined) this.#onCommitted(entry);
     }
     const term = log.term(commit) ?? 0;
+    if (term !== seenIn) {
+      const entry = `${commit}/${term}`;
+      this.#fail(
+        'commits-in-own-term',
+        `${node.id} counts ${entry} as committed in term ${seenIn}`,
+      );
+    }
     const configs = [mind.config, node.config()].filter((config) => config !== null);
     if (configs.length > 0 && !configs.some((config) => this.#onQuorum(config, commit, term))) {
       this.#fail('committed-is-durable', `${commit}/${term} is not on a quorum's platters`);
