@@ -34,7 +34,7 @@ export function checkSpecRevision(state: ClusterState, parsed: ParsedDocument): 
   if (parsed.clusterName !== null && parsed.clusterName !== state.clusterName) {
     throw new OperatingError({
       code: 'wrong-cluster',
-      message: `the document is for cluster ${parsed.clusterName}, and this is ${state.clusterName}`,
+      message: `the document is for ${parsed.clusterName}, but this is ${state.clusterName}`,
       hint: 'correct metadata.name, or apply it to the other cluster; nothing was changed',
       facts: { found: parsed.clusterName, expected: state.clusterName },
     });
