@@ -43,6 +43,7 @@ export interface PeerContact {
 
 export interface LocalFacts {
   readonly version: string;
+  /** Whether this host could carry the VIPs: its interfaces are there and up. */
   readonly eligibility: Eligibility;
   /** Kinds of kernel fences in force. */
   readonly fences: readonly string[];

@@ -271,6 +271,16 @@ export class ClusterNode {
     return this.#raw.status(this.#ports.clock.now());
   }
 
+  /** Whether it takes part: started, and neither stopped nor failed. */
+  isRunning(): boolean {
+    return this.#state === 'running';
+  }
+
+  /** Commands that were proposed through this node since it started. */
+  proposalsMade(): number {
+    return this.#proposals.made;
+  }
+
   /** How long ago the quorum (as leader) or the leader last vouched for what this node shows. */
   viewAgeMs(): Millis {
     const now = this.#ports.clock.now();

@@ -42,10 +42,16 @@ export class Proposals {
   readonly #clock: Clock;
   readonly #notLeader: (leader: NodeId | null) => OperatingError;
   readonly #open = new Set<Proposal>();
+  #made = 0;
 
   constructor(clock: Clock, notLeader: (leader: NodeId | null) => OperatingError) {
     this.#clock = clock;
     this.#notLeader = notLeader;
+  }
+
+  /** Proposals since the start, whatever became of them. */
+  get made(): number {
+    return this.#made;
   }
 
   /**
@@ -56,6 +62,7 @@ export class Proposals {
    */
   add(command: Command, timeoutMs: number): Promise<Proposed> {
     if (this.#open.size >= maxWaitingProposals) return Promise.reject(busy());
+    this.#made += 1;
     return new Promise((resolve, reject) => {
       const proposal: Proposal = {
         data: encodeCommand(command),

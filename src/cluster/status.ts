@@ -3,6 +3,7 @@
  * does not know.
  */
 import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
+import { eligibilityOf } from './assign.ts';
 import { isoTime } from './duration.ts';
 import type { LocalFacts } from './local-facts.ts';
 import type { FrontendSpec } from './spec.ts';
@@ -32,6 +33,9 @@ export interface StatusFacts {
 
 export function buildStatus(facts: StatusFacts): StatusDocument {
   const { view, local } = facts;
+  const { eligibility } = local;
+  const problem = eligibility.eligible ? null : eligibility.reason;
+  const own = eligibilityOf(view, { marginMs: 0, problem });
   const { state } = view;
   const members = state.members.map((member) => memberStatus(member, facts));
   const failuresLeft = countFailuresLeft(facts, members);
@@ -56,8 +60,8 @@ export function buildStatus(facts: StatusFacts): StatusDocument {
       name: memberById(state, view.selfId)?.name ?? view.selfId,
       role: selfRole(view),
       version: local.version,
-      eligible: local.eligibility.eligible,
-      reason: local.eligibility.reason,
+      eligible: own.eligible,
+      reason: own.reason,
       fences: local.fences,
     },
     members,
