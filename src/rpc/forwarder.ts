@@ -64,6 +64,15 @@ export class Forwarder {
     }
   }
 
+  /** What one member answers, asked directly; `peer-unreachable` where it is not known either. */
+  operationsOf(id: string): Operations {
+    return operationsBy((name, args) => {
+      const peer = this.#options.peerOf(id);
+      if (peer === null || this.#closed) return Promise.reject(unknownPeer(id));
+      return call(this.#clientTo(peer), name, args);
+    });
+  }
+
   close(): void {
     this.#closed = true;
     this.#connection?.client.close();
@@ -109,6 +118,15 @@ function call<K extends OperationName>(
 ): Promise<OperationResult<K>> {
   const method = operations[name] as (...args: OperationArgs<K>) => Promise<OperationResult<K>>;
   return method.apply(operations, args);
+}
+
+function unknownPeer(id: string): OperatingError {
+  return new OperatingError({
+    code: 'peer-unreachable',
+    message: `the member ${id} cannot be asked: where it is reached is not known here`,
+    hint: 'try again in a moment; see `holdfast status`',
+    facts: { id },
+  });
 }
 
 function isNotLeader(error: unknown): error is OperatingError {

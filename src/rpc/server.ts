@@ -111,6 +111,11 @@ export class Rpc {
     return this.#forwarder.operations;
   }
 
+  /** The operations of one member, whoever leads. */
+  operationsOf(id: NodeId): Operations {
+    return this.#forwarder.operationsOf(id);
+  }
+
   /** The port that is listened on; null before {@link start}. */
   get port(): number | null {
     return this.#listener?.port ?? null;

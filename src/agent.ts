@@ -1,0 +1,427 @@
+/**
+ * The daemon: the one place where real parts are plugged together. It starts them from leaf to root
+ * and stops them from root to leaf; what each part does is said in its own room.
+ */
+import { randomInt } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
+import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
+import { type PlacedVip, placeVips } from './agent/placement.ts';
+import { type Clock, systemClock } from './base/clock.ts';
+import { describeError, OperatingError } from './base/errors.ts';
+import { createLogger, type Logger } from './base/log.ts';
+import { prng } from './base/prng.ts';
+import { eligibilityOf, type VipDuty } from './cluster/assign.ts';
+import { Control } from './cluster/control.ts';
+import { Duties } from './cluster/duties.ts';
+import { ClusterNode } from './cluster/node.ts';
+import { SelfReporter } from './cluster/self-report.ts';
+import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
+import { agentMarginMs } from './cluster/timing.ts';
+import type { AgentConfig } from './config/agent-config.ts';
+import { defaultGrpcPort, defaultHttpPort, parseEndpoint } from './config/endpoint.ts';
+import type { Environment } from './config/env.ts';
+import type { Paths } from './config/paths.ts';
+import { version } from './config/version.ts';
+import { HttpServer } from './http/server.ts';
+import { LbController } from './lb/controller.ts';
+import { unsupportedDataPath } from './lb/data-path.ts';
+import { createAddressTable } from './linux/address-table.ts';
+import { missingCapabilities } from './linux/capabilities.ts';
+import { rawNow } from './linux/clock.ts';
+import { EbpfFence } from './linux/ebpf-fence.ts';
+import { lockNamespace } from './linux/netns-lock.ts';
+import { createSteering } from './linux/nftables.ts';
+import { createPacketLink } from './linux/packet-link.ts';
+import { groupId, inGroup, peerCredentials, socketDescriptor } from './linux/peer-cred.ts';
+import { takeRealTimePriority } from './linux/priority.ts';
+import { createWorkerHost } from './linux/process.ts';
+import { createNotifier, type SystemdNotifier } from './linux/systemd.ts';
+import { certificateSigner } from './pki/ca.ts';
+import { systemCrypto } from './pki/crypto.ts';
+import { readPki } from './pki/files.ts';
+import { Renewal } from './pki/renewal.ts';
+import type { Standing } from './rpc/identity.ts';
+import type { LocalPeerOf } from './rpc/local-server.ts';
+import { Rpc } from './rpc/server.ts';
+import { openLogStorage } from './storage/log-storage.ts';
+import { VipController } from './vip/controller.ts';
+import { probeCodec } from './vip/frames.ts';
+
+/** Whoever is in this group may read the local socket. */
+const READERS_GROUP = 'holdfast';
+/** A `status` that reads the data directory while the agent starts lets go of it soon. */
+const LOCK_WAIT_MS = 2_000;
+/** After the VIP has gone no connection over it can go on; this is for direct ones. */
+const DRAIN_MS = 100;
+
+export interface AgentOptions {
+  readonly paths: Paths;
+  readonly environment: Environment;
+}
+
+/**
+ * Runs a node until SIGTERM, SIGINT or a failure; resolves with the exit status.
+ *
+ * @throws OperatingError (as a rejection) when it cannot start: nothing is left behind then.
+ */
+export async function runAgent(config: AgentConfig, options: AgentOptions): Promise<number> {
+  const { paths, environment } = options;
+  const log = createLogger(config.log).child({ node: config.node.name });
+  const notifier = createNotifier(environment.notifySocket ?? undefined);
+  const clock = systemClock(rawNow);
+  refuseWithoutRights();
+  const pki = readPki(paths.pki);
+  const lock = await lockNamespace();
+  try {
+    const storage = await openLogStorage(paths.raft, {
+      expected: { clusterId: config.cluster.id, nodeId: config.node.id },
+      lockWait: { clock, maxMs: LOCK_WAIT_MS },
+    });
+    const priority = takeRealTimePriority();
+    if (!priority.ok) log.warn('agent.no-real-time', { why: priority.reason });
+    const agent = new Agent({ config, paths, log, clock, notifier, pki, storage });
+    return await agent.run(environment.watchdogMs);
+  } finally {
+    lock.release();
+  }
+}
+
+interface AgentParts {
+  readonly config: AgentConfig;
+  readonly paths: Paths;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly notifier: SystemdNotifier;
+  readonly pki: ReturnType<typeof readPki>;
+  readonly storage: Awaited<ReturnType<typeof openLogStorage>>;
+}
+
+class Agent {
+  readonly #parts: AgentParts;
+  readonly #table: ReturnType<typeof createAddressTable>;
+  readonly #vip: VipController;
+  readonly #lb: LbController;
+  readonly #duties: Duties;
+  readonly #node: ClusterNode;
+  readonly #rpc: Rpc;
+  readonly #renewal: Renewal;
+  readonly #reporter: SelfReporter;
+  readonly #http: HttpServer;
+  readonly #sources: FactSources;
+  readonly #timeAlarms = new Map<string, string>();
+  #placed: readonly PlacedVip[] = [];
+  #end: (exitCode: number) => void = () => undefined;
+
+  constructor(parts: AgentParts) {
+    const { config, log, clock, storage, paths } = parts;
+    this.#parts = parts;
+    this.#table = createAddressTable(clock);
+    const fence = new EbpfFence();
+    this.#vip = new VipController({
+      clock,
+      table: this.#table,
+      fence,
+      link: createPacketLink(clock, probeCodec),
+      log,
+      marginMs: agentMarginMs,
+    });
+    const random = prng(randomInt(2 ** 47));
+    this.#lb = new LbController({
+      clock,
+      random,
+      log,
+      workers: createWorkerHost({ entry: workerEntry() }),
+      steering: createSteering(),
+    });
+    this.#duties = new Duties({
+      clock,
+      marginMs: agentMarginMs,
+      vip: {
+        take: (duty) => this.#takeDuty(duty),
+        renew: (deadline) => this.#vip.renew(deadline),
+      },
+      balance: (frontends) => this.#lb.set({ frontends }),
+      problem: (state) => this.#place(state),
+    });
+    this.#node = new ClusterNode(
+      { selfId: config.node.id },
+      {
+        clock,
+        storage,
+        log,
+        rng: random,
+        sink: this.#duties,
+        transport: {
+          send: (message) => this.#rpc.transport.send(message),
+          setPeers: (peers) => this.#rpc.transport.setPeers(peers),
+        },
+        // The first turn reads what has arrived, the second runs after it.
+        yieldToIo: (callback) => void setImmediate(() => setImmediate(callback)),
+        onFatal: (error) => this.#fail(error),
+      },
+    );
+    this.#renewal = this.#newRenewal();
+    this.#sources = {
+      clock,
+      version,
+      name: config.node.name,
+      node: this.#node,
+      vip: this.#vip,
+      lb: this.#lb,
+      fences: [fence.kind, 'lifetime'],
+      peers: () => this.#rpc.peers(),
+      placed: () => this.#placed,
+      eligibility: () =>
+        eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
+      alarms: () => [...this.#timeAlarms.values()],
+    };
+    this.#rpc = this.#newRpc(random);
+    this.#reporter = new SelfReporter({
+      clock,
+      log,
+      node: this.#node,
+      report: (report) => this.#rpc.operations.report(report),
+      facts: () => ({
+        version,
+        formatVersion,
+        address: config.advertise,
+        certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
+        macs: this.#macs(),
+      }),
+    });
+    this.#http = new HttpServer({
+      ...listenAt(config.http.listen, defaultHttpPort),
+      log,
+      facts: () => httpFacts(this.#sources),
+      livez: () => livez(this.#sources),
+      readyz: () => readyz(this.#sources),
+    });
+    log.debug('agent.assembled', { dataDir: paths.dataDir });
+  }
+
+  /** Resolves with the exit status, once everything has been let go. */
+  async run(watchdogMs: number | null): Promise<number> {
+    const { log, notifier, clock, config } = this.#parts;
+    const startedAt = performance.now();
+    const ended = new Promise<number>((resolve) => {
+      this.#end = resolve;
+    });
+    const stop = (): void => this.#end(0);
+    process.once('SIGTERM', stop).once('SIGINT', stop);
+    // Rule R11: whatever a former process left goes before anything else begins.
+    this.#vip.start();
+    try {
+      await this.#rpc.start();
+      await this.#http.start();
+      this.#begin();
+      notifier.ready();
+      log.info('agent.ready', { version, listen: config.listen, startMs: uptimeMs(startedAt) });
+      const watchdog = watchdogMs === null ? null : beat(clock, watchdogMs / 2, notifier);
+      const exitCode = await ended;
+      watchdog?.cancel();
+      return exitCode;
+    } finally {
+      await this.#stop();
+      process.off('SIGTERM', stop).off('SIGINT', stop);
+    }
+  }
+
+  #begin(): void {
+    const { notifier } = this.#parts;
+    this.#lb.start();
+    this.#duties.attach(this.#node);
+    this.#table.watch(() => {
+      this.#duties.hostChanged();
+      this.#reporter.look();
+    });
+    this.#vip.onChange(({ address, held }) => {
+      if (!held) this.#lb.releaseClients(address);
+      notifier.status(this.#statusLine());
+    });
+    this.#node.onView(() => notifier.status(this.#statusLine()));
+    this.#node.start();
+    this.#renewal.start();
+    this.#reporter.start();
+  }
+
+  /** Root to leaf: the VIP moves first, and the log closes last. */
+  async #stop(): Promise<void> {
+    const { log, notifier } = this.#parts;
+    notifier.stopping();
+    log.info('agent.stopping');
+    this.#reporter.stop();
+    this.#renewal.stop();
+    await attempt(log, 'node', () => this.#node.stop());
+    await attempt(log, 'vip', () => this.#vip.stop());
+    await attempt(log, 'rpc', () => this.#rpc.close());
+    await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
+    await attempt(log, 'http', () => this.#http.stop());
+    this.#table.close();
+    log.info('agent.stopped');
+  }
+
+  #fail(error: unknown): void {
+    this.#parts.log.error('agent.failed', { why: describeError(error) });
+    this.#end(1);
+  }
+
+  #takeDuty(duty: VipDuty): void {
+    const vips = this.#placed.flatMap(({ address, interface: link }) =>
+      link === null ? [] : [{ address, interface: link }],
+    );
+    this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
+  }
+
+  /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
+  #place(state: ClusterState): string | null {
+    this.#placed = placeVips(state.spec.vips, this.#table.links(), this.#parts.config);
+    return this.#problem();
+  }
+
+  #problem(): string | null {
+    return this.#placed.find(({ problem }) => problem !== null)?.problem ?? null;
+  }
+
+  #macs(): readonly string[] {
+    const carriers = new Set(this.#placed.map((vip) => vip.interface));
+    const links = this.#table.links().filter((link) => carriers.has(link.name));
+    return links.flatMap(({ mac }) => (mac === null ? [] : [mac])).sort();
+  }
+
+  #newRenewal(): Renewal {
+    const { config, log, clock, paths, pki } = this.#parts;
+    const { id: nodeId, name } = config.node;
+    const signer = certificateSigner(pki.ca, clock);
+    const local = { clusterId: config.cluster.id, nodeId, name, address: config.advertise };
+    return new Renewal({
+      clock,
+      log,
+      folder: paths.pki,
+      keys: pki,
+      name,
+      sign: async (csr) => {
+        if (signer.caKey !== null) return signer.sign({ ...local, csr });
+        return (await this.#rpc.operations.signCertificate({ nodeId, csr })).certificate;
+      },
+      onRenewed: (keys) => {
+        this.#rpc.updateCertificates({ ...keys, caCertificate: pki.ca.certificate });
+        this.#reporter.look();
+      },
+    });
+  }
+
+  #newRpc(random: () => number): Rpc {
+    const { config, log, clock, paths, pki } = this.#parts;
+    const control = new Control({
+      node: this.#node,
+      clock,
+      crypto: systemCrypto(),
+      signer: certificateSigner(pki.ca, clock),
+      localFacts: () => localFacts(this.#sources),
+      peer: (id) => this.#rpc.operationsOf(id),
+      renewCertificate: async () =>
+        new Date((await this.#renewal.renew()).notAfterMs).toISOString(),
+      unsupportedDataPath,
+    });
+    return new Rpc({
+      listen: listenAt(config.listen, defaultGrpcPort),
+      advertise: config.advertise,
+      material: {
+        clusterId: config.cluster.id,
+        nodeId: config.node.id,
+        certificate: pki.certificate,
+        key: pki.key,
+        caCertificate: pki.ca.certificate,
+      },
+      clock,
+      random,
+      log,
+      standingOf: (id) => standing(this.#node.view().state, id),
+      operations: control,
+      local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
+      deliver: (message) => this.#node.receive(message),
+      onUnreachable: (id) => this.#node.reportUnreachable(id),
+      onSnapshotResult: (id, ok) => this.#node.reportSnapshot(id, ok),
+      onTimeAlarm: (id, time) => this.#alarm(id, time),
+    });
+  }
+
+  #alarm(id: string, time: string): void {
+    const name = memberById(this.#node.view().state, id)?.name ?? id;
+    const sentence = `the certificate of ${name} is ${time}: it was let in by its key`;
+    if (this.#timeAlarms.get(id) === sentence) return;
+    this.#timeAlarms.set(id, sentence);
+    this.#parts.log.warn('certificate.out-of-time', { member: name, time });
+  }
+
+  /** For `systemctl status`. */
+  #statusLine(): string {
+    const { role, leader, state } = this.#node.view();
+    const held = this.#vip.view().filter(({ heldHere }) => heldHere);
+    if (held.length > 0) return `holds ${held.map(({ address }) => address).join(', ')}`;
+    const name = leader === null ? null : (memberById(state, leader)?.name ?? leader);
+    return name === null ? `${role}, no leader is known` : `${role}, ${name} leads`;
+  }
+}
+
+function refuseWithoutRights(): void {
+  const missing = missingCapabilities();
+  if (missing.length === 0) return;
+  throw new OperatingError({
+    code: 'capability-missing',
+    message: `the agent may not do its work here: it lacks ${missing.join(', ')}`,
+    hint: 'start it as root, or by the systemd unit that comes with it',
+    facts: { missing },
+  });
+}
+
+/** Built, the worker lies beside this program; in the source tree it is in its room. */
+function workerEntry(): string {
+  const path = import.meta.url.endsWith('.ts') ? './lb/worker.ts' : './worker.js';
+  return fileURLToPath(new URL(path, import.meta.url));
+}
+
+function listenAt(address: string, defaultPort: number) {
+  const parsed = parseEndpoint(address, defaultPort);
+  if (parsed !== null) return parsed;
+  throw new OperatingError({ code: 'config-invalid', message: `${address} is no HOST:PORT` });
+}
+
+function standing(state: ClusterState, id: string): Standing {
+  const member = memberById(state, id);
+  if (member !== undefined) return { kind: 'member', publicKeyHash: member.publicKeyHash };
+  return { kind: state.removedIds.includes(id) ? 'removed' : 'unknown' };
+}
+
+const localPeer: LocalPeerOf = (socket) => {
+  const descriptor = socketDescriptor(socket);
+  if (descriptor === null) return null;
+  const peer = peerCredentials(descriptor);
+  if (peer.uid === 0 || peer.uid === process.getuid?.()) return { uid: peer.uid, access: 'all' };
+  const readers = groupId(READERS_GROUP);
+  const reads = readers !== null && inGroup(peer, readers);
+  return { uid: peer.uid, access: reads ? 'read' : 'none' };
+};
+
+function beat(clock: Clock, everyMs: number, notifier: SystemdNotifier) {
+  let timer = clock.after(0, tick);
+  function tick(): void {
+    notifier.watchdog();
+    timer = clock.after(everyMs, tick);
+  }
+  return { cancel: () => timer.cancel() };
+}
+
+/** One part that cannot be stopped must not keep the others. */
+async function attempt(log: Logger, part: string, stop: () => unknown): Promise<void> {
+  try {
+    await stop();
+  } catch (error) {
+    log.error('agent.stop-failed', { part, why: describeError(error) });
+  }
+}
+
+/** Since the process began, which is what a person waits for. */
+function uptimeMs(now: number): number {
+  return Math.round(now);
+}

@@ -1,0 +1,121 @@
+/** What the agent tells of itself, to `status` and to the HTTP port: the rooms' views, translated. */
+import type { Clock } from '../base/clock.ts';
+import type { LocalFacts, LocalVip, PeerContact } from '../cluster/local-facts.ts';
+import type { ClusterNode } from '../cluster/node.ts';
+import type { HttpFacts } from '../http/facts.ts';
+import { type HealthReport, reportOf } from '../http/health.ts';
+import type { LbController } from '../lb/controller.ts';
+import type { Eligibility } from '../raft/types.ts';
+import type { PeerView } from '../rpc/transport.ts';
+import type { VipController } from '../vip/controller.ts';
+import type { PlacedVip } from './placement.ts';
+
+/** A peer that was silent for so long is not called reachable. */
+const reachableMs = 2_000;
+
+export interface FactSources {
+  readonly clock: Clock;
+  readonly version: string;
+  readonly name: string;
+  readonly node: ClusterNode;
+  readonly vip: VipController;
+  readonly lb: LbController;
+  readonly fences: readonly string[];
+  readonly peers: () => readonly PeerView[];
+  readonly placed: () => readonly PlacedVip[];
+  readonly eligibility: () => Eligibility;
+  readonly alarms: () => readonly string[];
+}
+
+export function localFacts(from: FactSources): LocalFacts {
+  return {
+    version: from.version,
+    eligibility: from.eligibility(),
+    fences: from.fences,
+    vips: localVips(from),
+    frontends: from.lb.view(),
+    contacts: new Map(from.peers().map((peer) => [peer.id, contact(peer)])),
+    alarms: from.alarms(),
+  };
+}
+
+function localVips({ vip, placed }: FactSources): readonly LocalVip[] {
+  const views = new Map(vip.view().map((view) => [view.address, view]));
+  return placed().map(({ address, interface: link, from, problem }) => {
+    const view = views.get(address);
+    return {
+      address,
+      interface: link,
+      interfaceFrom: from,
+      heldHere: view?.heldHere ?? false,
+      sinceWallMs: view?.sinceWallMs ?? null,
+      reason: view?.reason ?? problem ?? 'not looked at yet',
+    };
+  });
+}
+
+function contact({ connected, lastHeardMs }: PeerView): PeerContact {
+  return {
+    reachable: connected && lastHeardMs !== null && lastHeardMs < reachableMs,
+    lastContactMs: lastHeardMs === null ? null : Math.round(lastHeardMs),
+  };
+}
+
+export function httpFacts(from: FactSources): HttpFacts {
+  const view = from.node.view();
+  const raft = from.node.raftStatus();
+  const vip = from.vip.counters();
+  const lb = from.lb.counters();
+  const members: Record<string, number> = { voter: 0, learner: 0, witness: 0 };
+  for (const { role } of view.state.members) members[role] = (members[role] ?? 0) + 1;
+  const backends = new Map(from.lb.view().map((frontend) => [frontend.name, frontend.backends]));
+  return {
+    version: from.version,
+    node: from.name,
+    raft: {
+      isLeader: view.role === 'leader',
+      hasLeader: view.quorum,
+      term: view.term,
+      commitIndex: raft.commit,
+      appliedIndex: view.appliedIndex,
+      members,
+      proposals: from.node.proposalsMade(),
+    },
+    vips: from.vip.view().map(({ address, heldHere }) => ({
+      address,
+      heldHere,
+      transitions: vip.claims + vip.withdrawals,
+    })),
+    leaseRemainingMs: Math.max(0, view.lease.deadline - from.clock.now()),
+    fenceRenewals: vip.fenceRenewals,
+    announcements: vip.announcementsSent,
+    frontends: lb.frontends.map((frontend) => ({
+      ...frontend,
+      backends: backends.get(frontend.name) ?? [],
+    })),
+    proxyWorkerRestarts: lb.workerRestarts,
+    steeringFailures: lb.steeringFailures,
+  };
+}
+
+/** Whether this process does its work; when it does not, a restart helps. */
+export function livez({ node }: FactSources): HealthReport {
+  const running = node.isRunning();
+  const detail = running ? 'takes part' : 'has stopped';
+  return reportOf([{ name: 'node', ok: running, detail }]);
+}
+
+/** Whether this node serves its purpose now: it is a member, and the cluster has a leader. */
+export function readyz({ node }: FactSources): HealthReport {
+  const view = node.view();
+  const isMember = view.state.members.some(({ id }) => id === view.selfId);
+  const known = `known in term ${view.term}`;
+  return reportOf([
+    { name: 'member', ok: isMember, detail: isMember ? 'of the cluster' : 'not a member' },
+    {
+      name: 'leader',
+      ok: view.quorum,
+      detail: view.quorum ? known : 'no leader with a quorum is known',
+    },
+  ]);
+}
