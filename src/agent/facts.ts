@@ -10,9 +10,6 @@ import type { PeerView } from '../rpc/transport.ts';
 import type { VipController } from '../vip/controller.ts';
 import type { PlacedVip } from './placement.ts';
 
-/** A peer that was silent for so long is not called reachable. */
-const reachableMs = 2_000;
-
 export interface FactSources {
   readonly clock: Clock;
   readonly version: string;
@@ -56,7 +53,8 @@ function localVips({ vip, placed }: FactSources): readonly LocalVip[] {
 
 function contact({ connected, lastHeardMs }: PeerView): PeerContact {
   return {
-    reachable: connected && lastHeardMs !== null && lastHeardMs < reachableMs,
+    // Followers have nothing to say to each other: a standing connection is all there is to know.
+    reachable: connected,
     lastContactMs: lastHeardMs === null ? null : Math.round(lastHeardMs),
   };
 }
