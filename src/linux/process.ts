@@ -3,7 +3,6 @@
  * outlive the agent: the kernel ends them when its main thread ends, however that happened.
  */
 import { type ChildProcess, type Serializable, spawn } from 'node:child_process';
-import { OperatingError } from '../base/errors.ts';
 import type { WorkerHost, WorkerProcess } from '../lb/ports.ts';
 import { check, processControl } from './libc.ts';
 
@@ -17,8 +16,6 @@ const NOT_INHERITED: readonly string[] = ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WAT
 export interface WorkerHostOptions {
   /** The path of the module that a worker runs. */
   readonly entry: string;
-  /** A module that is run before it; see `worker-preload.ts`. */
-  readonly preload?: string;
 }
 
 export function createWorkerHost(options: WorkerHostOptions): WorkerHost {
@@ -27,8 +24,7 @@ export function createWorkerHost(options: WorkerHostOptions): WorkerHost {
       const inherited = Object.entries(process.env).filter(
         ([name]) => !NOT_INHERITED.includes(name),
       );
-      const preload = options.preload === undefined ? [] : ['--import', options.preload];
-      const child = spawn(process.execPath, [...preload, options.entry], {
+      const child = spawn(process.execPath, [options.entry], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
         env: Object.fromEntries(inherited),
       });
@@ -71,10 +67,10 @@ function workerProcess(child: ChildProcess): WorkerProcess {
   };
 }
 
-/** In a worker: end when the process `parent`, which started this one, ends. */
-export function endWithParent(parent: number): void {
+/**
+ * In a worker: the kernel ends it when the agent's main thread ends. An agent that ended before
+ * this call is noticed by its closed channel.
+ */
+export function endWithParent(): void {
   check(processControl(PR_SET_PDEATHSIG, SIGKILL), 'ask to be ended with the parent process');
-  // It may have ended before the kernel knew of our wish.
-  if (process.ppid === parent) return;
-  throw new OperatingError({ code: 'orphan', message: 'the agent ended before its worker began' });
 }

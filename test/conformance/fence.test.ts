@@ -178,7 +178,7 @@ test('a fence that was taken away is missed, and arm() puts it back', () => {
   assert.equal(fence.intact(), true);
 });
 
-test('arm() goes before a foreign program that was put before ours, and leaves it there', async () => {
+test('arm() goes before a foreign program, and leaves that one where it is', async () => {
   fence.arm(VIPS);
   const foreign = loadClassifier(assemble([moveValue(0, 0), exit()]), 'foreign');
   attachTcxFirst(eth0, foreign, Tcx.ingress);

@@ -24,11 +24,15 @@ enterFreshNamespace();
 const folder = mkdtempSync(join(tmpdir(), 'holdfast-host-'));
 after(() => rmSync(folder, { recursive: true }));
 
-const preload = new URL('../../src/linux/worker-preload.ts', import.meta.url).pathname;
+const source = (name: string): string => new URL(`../../src/linux/${name}`, import.meta.url).href;
 
+/** A module in a file of its own, with what a worker and its agent begin with at hand. */
 function module(name: string, text: string): string {
   const path = join(folder, name);
-  writeFileSync(path, text);
+  const imports = `import { takeNormalPriority } from '${source('priority.ts')}';
+import { createWorkerHost, endWithParent } from '${source('process.ts')}';
+`;
+  writeFileSync(path, imports + text);
   return path;
 }
 
@@ -48,10 +52,13 @@ function alive(pid: number): boolean {
 }
 
 test('a worker talks, runs at ordinary priority, and its end is told once', async () => {
-  const entry = module('echo.mjs', "process.on('message', (m) => process.send({ got: m }));");
+  const entry = module(
+    'echo.mjs',
+    "takeNormalPriority(); process.on('message', (m) => process.send({ got: m }));",
+  );
   assert.deepEqual(takeRealTimePriority(), { ok: true });
   assert.equal(policy('self'), 2);
-  const worker = createWorkerHost({ entry, preload }).spawn();
+  const worker = createWorkerHost({ entry }).spawn();
   const reply = new Promise((resolve) => worker.onMessage(resolve));
   const ends: string[] = [];
   const end = new Promise<void>((resolve) => {
@@ -84,13 +91,11 @@ test('a worker that cannot be started tells that as its end', async () => {
 test('a worker ends with its agent, even one that ignores its channel', async () => {
   const entry = module(
     'deaf.mjs',
-    'setInterval(() => undefined, 1000); process.send(process.pid);',
+    'endWithParent(); setInterval(() => undefined, 1000); process.send(process.pid);',
   );
-  const host = new URL('../../src/linux/process.ts', import.meta.url).href;
   const agent = module(
     'agent.mjs',
-    `import { createWorkerHost } from '${host}';
-     const worker = createWorkerHost(${JSON.stringify({ entry, preload })}).spawn();
+    `const worker = createWorkerHost(${JSON.stringify({ entry })}).spawn();
      worker.onMessage((pid) => console.log(pid));`,
   );
   const child = spawn(process.execPath, [agent], { stdio: ['ignore', 'pipe', 'inherit'] });
