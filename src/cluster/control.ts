@@ -168,16 +168,16 @@ export class Control implements Operations {
 
   async removeMember(request: MemberRemoveRequest): Promise<{ readonly removed: string }> {
     this.#requireLeader();
-    const { node, peer } = this.#ports;
+    const { node } = this.#ports;
     const member = this.#member(request.name);
     const status = node.raftStatus();
     if (member.role !== 'learner' && !request.force && !quorumWithout(status, member.id, true)) {
       throw wouldLoseQuorum(member.name);
     }
     if (member.id === status.id && bestSuccessor(status, this.#state) !== null) {
-      // With the VIP elsewhere first, nobody has to wait for this node's promises to run out.
-      const successor = await node.transfer(null);
-      return peer(successor).removeMember(request);
+      // With the VIP elsewhere first, nobody has to wait for this node's promises to run out. The
+      // successor is then asked, by whoever follows `not-leader`.
+      throw notLeader(this.#state, await node.transfer(null));
     }
     await node.propose({ type: 'remove-member', id: member.id });
     return { removed: member.name };

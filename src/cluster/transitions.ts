@@ -7,6 +7,9 @@ import type { ClusterView } from './view.ts';
 /** What a person looks at after a bad night. */
 export const maxTransitions = 32;
 
+/** A new leader within this time belongs to the loss of the old one. */
+const electionMs = 2_000;
+
 export interface Transition {
   readonly atWallMs: number;
   readonly term: Term;
@@ -27,20 +30,24 @@ export class Transitions {
   }
 
   saw(view: ClusterView): void {
-    // A node that campaigns knows no leader for a moment; that alone moves no VIP.
-    const leader = view.leader ?? (view.quorum ? this.#leader : null);
+    const { leader, state, term } = view;
     if (leader === this.#leader) return;
-    const name = nameOf(view.state, leader);
-    const transition = {
-      atWallMs: this.#clock.wallNow(),
-      term: view.term,
-      from: this.#name,
-      to: name,
-      reason: name === null ? 'the leader is not heard any more' : `elected in term ${view.term}`,
-    };
-    this.#newestFirst = [transition, ...this.#newestFirst].slice(0, maxTransitions);
+    const atWallMs = this.#clock.wallNow();
+    const to = nameOf(state, leader);
+    const reason = to === null ? 'the leader is not heard any more' : `elected in term ${term}`;
+    this.#add({ atWallMs, term, from: this.#name, to, reason });
     this.#leader = leader;
-    this.#name = name;
+    this.#name = to;
+  }
+
+  /** An election that went well reads as one change, not as a loss and a gain. */
+  #add(transition: Transition): void {
+    const [newest, ...older] = this.#newestFirst;
+    const gap = newest?.to === null && transition.atWallMs - newest.atWallMs <= electionMs;
+    const whole = gap ? { ...transition, from: newest.from } : transition;
+    const before = gap ? older : this.#newestFirst;
+    const kept = whole.from === whole.to ? before : [whole, ...before];
+    this.#newestFirst = kept.slice(0, maxTransitions);
   }
 
   list(): readonly Transition[] {
