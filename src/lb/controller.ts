@@ -77,6 +77,8 @@ export class LbController {
 
   /** What is desired from now on; idempotent. Before {@link start} it is only remembered. */
   set(desired: LbDesired): void {
+    // Both are plain data; whoever calls often costs nothing while nothing changes.
+    if (JSON.stringify(desired) === JSON.stringify(this.#desired)) return;
     this.#desired = desired;
     const names = new Set(desired.frontends.map(({ name }) => name));
     for (const name of this.#ports.keys()) if (!names.has(name)) this.#ports.delete(name);

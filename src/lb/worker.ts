@@ -8,12 +8,18 @@ import { promises as files } from 'node:fs';
 import { unreachable } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { takeNormalPriority } from '../linux/priority.ts';
+import { endWithParent } from '../linux/process.ts';
 import { Balancer } from './balancer.ts';
 import { type FromWorker, parseToWorker } from './protocol.ts';
 
 function main(): void {
   const outbox = createOutbox();
   const log = channelLogger(outbox.send, {});
+  // First of all: traffic must neither outlive the agent nor compete with it for the processor.
+  endWithParent();
+  const priority = takeNormalPriority();
+  if (!priority.ok) log.warn('lb.priority-kept', { reason: priority.reason });
   const balancer = new Balancer({
     clock: systemClock(),
     log,

@@ -204,15 +204,17 @@ suite('LbController', () => {
     );
   });
 
-  test('set() twice is set() once for the kernel', async () => {
+  test('set() twice is set() once, for the kernel, the worker and the listeners', async () => {
     const world = new World();
     await world.begin(API);
     const calls = world.declared.length;
+    world.controller.onChange(() => assert.fail('nothing changed'));
     world.controller.set({ frontends: [API] });
     world.controller.set({ frontends: [API] });
     await world.clock.advance(1_000);
 
     assert.equal(world.declared.length, calls);
+    assert.equal(world.worker.inbox.length, 1);
   });
 
   test('declares the redirects again now and then, because others flush them', async () => {
