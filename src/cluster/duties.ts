@@ -1,7 +1,7 @@
 /**
  * Carries the assignment to the rooms that act: the VIP's while the lease's owner waits for it, the
- * balancer's when the state changed. Renewals take a short way, because they come with each round of
- * heartbeats; everything else goes through `assign()`.
+ * balancer's when the state changed. Renewals take a short way, because they come with each round
+ * of heartbeats; everything else goes through `assign()`.
  */
 import type { Clock, Millis } from '../base/clock.ts';
 import type { LeaseView } from '../raft/types.ts';

@@ -1,4 +1,6 @@
-/** The sentence that joins Raft to the VIP and the balancer, row by row; and who is promoted when. */
+/**
+ * The sentence that joins Raft to the VIP and the balancer, row by row; and who is promoted when.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type AssignSelf, assign, eligibilityOf, hostOf } from '../../../src/cluster/assign.ts';
