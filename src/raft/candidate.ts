@@ -88,7 +88,17 @@ export function handleVoteReply(core: Core, m: VoteReply): void {
   }
   if (m.granted) current.grantedOwed = Math.max(current.grantedOwed, m.promiseRemainingMs);
   core.tracker.recordVote(m.from, m.granted);
+  if (!m.granted && core.role === 'candidate') retrySplitVote(core);
   countVotes(core);
+}
+
+/**
+ * Somebody voted for another: if the vote is split and the rest is silent, this term elects nobody.
+ * Tries again soon, though not before slower answers had their chance.
+ */
+function retrySplitVote(core: Core): void {
+  const { heartbeatMs, jitterMs } = core.timing;
+  core.retryElectionIn(heartbeatMs + core.config.rng() * jitterMs);
 }
 
 /**
@@ -113,7 +123,7 @@ function countVotes(core: Core): void {
     becomeLeader(core, current.grantedOwed);
   } else if (result === 'lost') {
     core.becomeFollower(core.term, null);
-    // A split vote: somebody must try again soon. A lost pre-vote: others must, with better logs.
-    if (!soft) core.retryElectionIn(core.config.rng() * core.timing.jitterMs);
+    // A lost pre-vote leaves it to others, with better logs.
+    if (!soft) retrySplitVote(core);
   }
 }

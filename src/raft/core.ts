@@ -263,6 +263,8 @@ export class Core {
     const { lease, reads } = this.leadership;
     if (lease.deadline > 0) this.promise.make(lease.deadline, this.term, this.id);
     for (const context of reads.fail()) this.failedReads.push(context);
+    // A round that has not left yet would renew promises to nobody (R9).
+    this.messages = this.messages.filter((message) => message.type !== 'heartbeat');
     this.leadership = null;
   }
 }

@@ -10,7 +10,7 @@ import { LeaderLease } from './lease.ts';
 import type { HeartbeatReply, Message } from './message.ts';
 import { appendEntry, hasCommittedOwnTerm } from './proposal.ts';
 import { ReadQueue } from './readonly.ts';
-import { handleAppendReply, sendAppend } from './replication.ts';
+import { handleAppendReply, resumeAppends } from './replication.ts';
 import { giveUpTransfer, levelTransferTarget, repeatRelease } from './transfer.ts';
 import type { Millis } from './types.ts';
 
@@ -142,9 +142,7 @@ function handleHeartbeatReply(core: Core, leadership: Leadership, m: HeartbeatRe
     peer.echoedRound = m.round;
     countEchoes(core, leadership);
   }
-  peer.resumeFlow();
-  // Whoever lacks something gets one append even through a full window: what filled it may be lost.
-  if (peer.match < core.log.lastIndex() || peer.state === 'probe') sendAppend(core, peer, true);
+  resumeAppends(core, peer);
 }
 
 /** Asks for a linearizable read; see `RawNode.readIndex`. */

@@ -8,7 +8,7 @@ import type { Core, Leadership } from './core.ts';
 import { entryBytes } from './log.ts';
 import type { AppendReply } from './message.ts';
 import type { Progress } from './progress.ts';
-import type { NodeId } from './types.ts';
+import type { Entry, NodeId, Term } from './types.ts';
 
 /** Sends what every member lacks: entries, and a commit index that it can use. Once per Ready. */
 export function flush(core: Core, leadership: Leadership): void {
@@ -28,13 +28,32 @@ export function flush(core: Core, leadership: Leadership): void {
  */
 export function sendAppend(core: Core, peer: Progress, evenIfEmpty: boolean): boolean {
   if (peer.isPaused) return false;
-  const prevIndex = peer.next - 1;
-  const prevTerm = core.log.term(prevIndex);
+  const prevTerm = core.log.term(peer.next - 1);
   if (prevTerm === undefined) return sendSnapshot(core, peer);
   const full = peer.state === 'replicate' && peer.inflights.full;
   const entries = full ? [] : core.log.entriesFrom(peer.next, core.config.maxMessageBytes);
   if (entries.length === 0 && !evenIfEmpty) return false;
+  pushAppend(core, peer, prevTerm, entries);
+  return true;
+}
+
+/**
+ * An echo arrived from a member that lacks something: whatever was under way may be lost. A pipeline
+ * goes on, through a full window with one empty append; a probe that is not answered yet is repeated
+ * without its entries, because echoes are faster than the disk that holds the answer up.
+ */
+export function resumeAppends(core: Core, peer: Progress): void {
+  const unanswered = peer.state === 'probe' && peer.isPaused;
+  peer.resumeFlow();
+  if (peer.match >= core.log.lastIndex() && peer.state !== 'probe') return;
+  const prevTerm = core.log.term(peer.next - 1);
+  if (unanswered && prevTerm !== undefined) pushAppend(core, peer, prevTerm, []);
+  else sendAppend(core, peer, true);
+}
+
+function pushAppend(core: Core, peer: Progress, prevTerm: Term, entries: readonly Entry[]): void {
   const commit = core.log.committed;
+  const prevIndex = peer.next - 1;
   core.messages.push({
     type: 'append',
     from: core.id,
@@ -48,8 +67,8 @@ export function sendAppend(core: Core, peer: Progress, evenIfEmpty: boolean): bo
   let bytes = 0;
   for (const entry of entries) bytes += entryBytes(entry);
   peer.sentEntries(entries.length, bytes);
-  peer.sentCommit(commit);
-  return true;
+  // What the follower can take of it: the message proves its log no further.
+  peer.sentCommit(Math.min(commit, prevIndex + entries.length));
 }
 
 function sendSnapshot(core: Core, peer: Progress): boolean {
