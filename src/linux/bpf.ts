@@ -123,7 +123,10 @@ export interface TcxChain {
   readonly revision: bigint;
 }
 
-/** The chain of an interface; null where the kernel has no TCX (before Linux 6.6). */
+/**
+ * The chain of an interface, empty where the interface is gone; null where the kernel has no TCX
+ * (before Linux 6.6).
+ */
 export function queryTcx(interfaceIndex: number, hook: TcxHook): TcxChain | null {
   const ids = new Uint32Array(CHAIN_MAX);
   const attributes = Buffer.alloc(64);
@@ -136,7 +139,8 @@ export function queryTcx(interfaceIndex: number, hook: TcxHook): TcxChain | null
     bpf(Command.programQuery, attributes, 'list TCX programs', [idBytes]);
   } catch (error) {
     if (!(error instanceof KernelError)) throw error;
-    if (error.errno === Errno.ENOENT) return { ids: [], revision: 0n };
+    const nothing: readonly number[] = [Errno.ENOENT, Errno.ENODEV];
+    if (nothing.includes(error.errno)) return { ids: [], revision: 0n };
     if (error.errno === Errno.EINVAL) return null;
     throw error;
   }

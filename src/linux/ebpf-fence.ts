@@ -38,7 +38,7 @@ import {
   fenceProgram,
   KEY_BYTES,
 } from './fence-program.ts';
-import { closeFd } from './libc.ts';
+import { closeFd, interfaceName } from './libc.ts';
 import { u32 } from './netlink-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
@@ -140,7 +140,10 @@ export class EbpfFence implements Fence {
   }
 
   intact(): boolean {
-    for (const index of this.#guardedLinks) if (!this.#guards(index)) return false;
+    for (const index of this.#guardedLinks) {
+      // A link that is gone lets nothing pass; asking for it costs, and is only done in doubt.
+      if (!this.#guards(index) && interfaceName(index) !== null) return false;
+    }
     return true;
   }
 

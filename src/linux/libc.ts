@@ -51,6 +51,9 @@ export const closeFd: (fd: number) => number = library.func('int close(int)');
 export const interfaceIndex: (name: string) => number = library.func(
   'uint if_nametoindex(const char *)',
 );
+const nameOfInterface: (index: number, into: Uint8Array) => string | null = library.func(
+  'const char *if_indextoname(uint, void *)',
+);
 export const clockGetTime: (clock: number, into: Uint32Array) => number = library.func(
   'int clock_gettime(int, void *)',
 );
@@ -109,6 +112,12 @@ export function lastErrno(): number {
 export function check(result: number, what: string): number {
   if (result < 0) throw new KernelError(what, lastErrno());
   return result;
+}
+
+/** The name of the interface with this index; null where there is none. */
+export function interfaceName(index: number): string | null {
+  const name = new Uint8Array(16);
+  return nameOfInterface(index, name);
 }
 
 /** Runs `action`; a kernel's refusal with one of `errnos` counts as done. True if it acted. */

@@ -5,6 +5,7 @@
 
 export interface NetlinkMessage {
   readonly type: number;
+  readonly flags: number;
   readonly sequence: number;
   readonly payload: Buffer;
 }
@@ -37,6 +38,7 @@ export function* decodeMessages(datagram: Buffer): Generator<NetlinkMessage> {
     if (length < HEADER_BYTES || offset + length > datagram.length) return;
     yield {
       type: datagram.readUInt16LE(offset + 4),
+      flags: datagram.readUInt16LE(offset + 6),
       sequence: datagram.readUInt32LE(offset + 8),
       payload: datagram.subarray(offset + HEADER_BYTES, offset + length),
     };

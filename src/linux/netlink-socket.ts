@@ -29,12 +29,16 @@ const NLMSG_DONE = 3;
 const NLM_F_REQUEST = 0x1;
 const NLM_F_ACK = 0x4;
 const NLM_F_DUMP = 0x300;
+/** The listed objects changed while the kernel listed them. */
+const NLM_F_DUMP_INTR = 0x10;
 export const NLM_F_REPLACE = 0x100;
 export const NLM_F_EXCL = 0x200;
 export const NLM_F_CREATE = 0x400;
 
 /** The kernel fills dumps in pages; 32 KiB is what iproute2 offers, too. */
 const RECEIVE_BYTES = 32 * 1024;
+/** A list that others keep changing is taken as it is after so many attempts. */
+const DUMP_ATTEMPTS = 5;
 /** Only a bug or a broken kernel leaves a request without an answer for so long. */
 const ANSWER_TIMEOUT_SECONDS = 2;
 
@@ -69,10 +73,16 @@ export class NetlinkSocket {
 
   /** Every object that the kernel lists for `request`. */
   dump(request: NetlinkRequest): NetlinkMessage[] {
-    const messages: NetlinkMessage[] = [];
-    this.#exchange(request, NLM_F_REQUEST | NLM_F_DUMP | (request.flags ?? 0), (message) => {
-      messages.push({ ...message, payload: Buffer.from(message.payload) });
-    });
+    let messages: NetlinkMessage[] = [];
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS; attempt++) {
+      messages = [];
+      let torn = false;
+      this.#exchange(request, NLM_F_REQUEST | NLM_F_DUMP | (request.flags ?? 0), (message) => {
+        if ((message.flags & NLM_F_DUMP_INTR) !== 0) torn = true;
+        messages.push({ ...message, payload: Buffer.from(message.payload) });
+      });
+      if (!torn) break;
+    }
     return messages;
   }
 

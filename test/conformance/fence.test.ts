@@ -246,8 +246,19 @@ test('a filter of somebody else keeps its queueing discipline', () => {
   run('tc qdisc del dev eth0 clsact');
 });
 
+test('a guarded link that vanishes is no lost fence, and arm() goes on without it', () => {
+  run('ip link add eth8 type veth peer name eth9');
+  fence.arm([...VIPS, { address: '10.77.0.101', interface: 'eth8' }]);
+
+  run('ip link del eth8');
+
+  assert.equal(fence.intact(), true);
+  fence.arm(VIPS);
+  assert.equal(fence.intact(), true);
+});
+
 test('arm() refuses an interface that is not there', () => {
-  assert.throws(() => fence.arm([{ address: V4.address, interface: 'eth9' }]), {
+  assert.throws(() => fence.arm([{ address: V4.address, interface: 'eth7' }]), {
     code: 'interface-missing',
   });
 });

@@ -6,7 +6,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { createAddressTable } from '../../src/linux/address-table.ts';
 import { rawNow } from '../../src/linux/clock.ts';
-import { EbpfFence } from '../../src/linux/ebpf-fence.ts';
+import { createFence } from '../../src/linux/create-fence.ts';
 import { createPacketLink } from '../../src/linux/packet-link.ts';
 import { VipController } from '../../src/vip/controller.ts';
 import { probeCodec } from '../../src/vip/frames.ts';
@@ -23,7 +23,7 @@ const clock = systemClock(rawNow);
 const controller = new VipController({
   clock,
   table: createAddressTable(clock),
-  fence: new EbpfFence(),
+  fence: createFence().fence,
   link: createPacketLink(clock, probeCodec),
   log: silentLogger,
   marginMs: 60,
