@@ -9,6 +9,9 @@ import { readEnvironment } from './config/env.ts';
 const args = process.argv.slice(2);
 process.title = `holdfast ${args[0] ?? ''}`.trim();
 
+// Keys, tokens and the log are for root alone, whoever creates the file.
+process.umask(0o077);
+
 const exitCode = await run(args, {
   terminal: systemTerminal(),
   environment: readEnvironment(),

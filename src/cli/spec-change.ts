@@ -4,8 +4,6 @@
  */
 import { errorCode } from '../base/errors.ts';
 import type { ApplySpecResult } from '../cluster/operations.ts';
-import { specToDocument } from '../cluster/spec-document.ts';
-import { parseSpecDocument } from '../cluster/spec-schema.ts';
 import { type Context, type OutputOptions, print, withAgent } from './context.ts';
 import type { SpecEdit } from './spec-edit.ts';
 
@@ -23,6 +21,8 @@ export async function editSpec(
   options: EditOptions,
   edit: SpecEdit,
 ): Promise<ApplySpecResult> {
+  const { parseSpecDocument } = await import('../cluster/spec-schema.ts');
+  const { specToDocument } = await import('../cluster/spec-document.ts');
   const dryRun = options.dryRun === true;
   const result = await withAgent(context, options, async (agent) => {
     for (let attempt = 1; ; attempt++) {

@@ -78,8 +78,8 @@ function sincePhrase(since: string | null, wallNowMs: number): string {
   return ` since ${shortTime(since)}${age}`;
 }
 
-function failuresPhrase({ cluster }: StatusDocument): string {
-  if (cluster.quorum === false) return 'the quorum is lost';
+function failuresPhrase({ cluster, warnings }: StatusDocument): string {
+  if (cluster.quorum === false) return warnings.length > 0 ? '' : 'the quorum is lost';
   if (cluster.failuresLeft === null) return '';
   if (cluster.failuresLeft === 0) return 'it survives no further failure';
   return `it survives ${count(cluster.failuresLeft, 'more failure')}`;

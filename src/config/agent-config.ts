@@ -5,7 +5,15 @@
 import { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';
 import { canonicalIp } from '../base/ip.ts';
-import { defaultGrpcPort, defaultHttpPort, formatEndpoint, parseEndpoint } from './endpoint.ts';
+import {
+  defaultGrpcPort,
+  defaultHttpListen,
+  defaultHttpPort,
+  defaultListen,
+  formatEndpoint,
+  parseEndpoint,
+} from './endpoint.ts';
+import { interfacePattern, interfaceRule, namePattern, nameRule } from './names.ts';
 
 export interface AgentConfig {
   readonly node: { readonly id: string; readonly name: string };
@@ -28,18 +36,10 @@ export interface AgentConfig {
 }
 
 export const apiVersion = 'holdfast/v1';
-export const defaultListen = formatEndpoint({ host: '::', port: defaultGrpcPort });
-export const defaultHttpListen = formatEndpoint({ host: '127.0.0.1', port: defaultHttpPort });
-
-/** One rule for the names of nodes and clusters: they stand in paths, flags and certificates. */
-export const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
-export const nameRule = '1 to 63 letters, digits, dots, dashes and underscores';
-export const interfacePattern = /^[^\s/]{1,15}$/;
-
 const text = (rule: RegExp, words: string) => z.string().regex(rule, { error: `must be ${words}` });
 const id = text(/^[a-zA-Z0-9-]{1,64}$/, 'an id that init or join wrote');
 const name = text(namePattern, nameRule);
-const interfaceName = text(interfacePattern, 'an interface name');
+const interfaceName = text(interfacePattern, interfaceRule);
 
 function endpoint(defaultPort: number) {
   return z.string().transform((value, context) => {

@@ -8,6 +8,8 @@ export interface Endpoint {
 
 export const defaultGrpcPort = 7443;
 export const defaultHttpPort = 7444;
+export const defaultListen = `[::]:${defaultGrpcPort}`;
+export const defaultHttpListen = `127.0.0.1:${defaultHttpPort}`;
 
 const hostName = /^(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*\.?$/;
 const maxNameLength = 253;

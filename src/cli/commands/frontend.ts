@@ -1,6 +1,5 @@
 /** `holdfast frontend add|remove|list`: the ports that are served on the VIPs. */
-import { defaultHealthCheck } from '../../cluster/spec-schema.ts';
-import { namePattern, nameRule } from '../../config/agent-config.ts';
+import { namePattern, nameRule } from '../../config/names.ts';
 import { type OutputOptions, print, type Register, withOutput } from '../context.ts';
 import { type EditOptions, editSpec } from '../spec-change.ts';
 import { addFrontend, removeFrontend } from '../spec-edit.ts';
@@ -37,6 +36,7 @@ export const registerFrontend: Register = (program, context, done) => {
     .option('--dry-run', 'show what would change, and change nothing')
     .action(
       done(async (name: string, options: AddOptions) => {
+        const { defaultHealthCheck } = await import('../../cluster/spec-schema.ts');
         const port = portValue('--port', options.port);
         const memberPort = portValue('--member-port', options.memberPort ?? options.port);
         const edit = addFrontend({

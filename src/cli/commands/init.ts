@@ -1,7 +1,7 @@
 /** `holdfast init`: makes this host the first of a new cluster, and prints how the others join. */
 import { OperatingError } from '../../base/errors.ts';
-import { interfacePattern, namePattern, nameRule } from '../../config/agent-config.ts';
 import { defaultGrpcPort, defaultHttpPort, formatEndpoint } from '../../config/endpoint.ts';
+import { interfacePattern, interfaceRule, namePattern, nameRule } from '../../config/names.ts';
 import type { Paths } from '../../config/paths.ts';
 import {
   type Context,
@@ -122,7 +122,7 @@ async function requestOf(context: Context, options: InitOptions): Promise<FoundR
     interface:
       options.interface === undefined
         ? null
-        : matchingValue('--interface', options.interface, interfacePattern, 'an interface name'),
+        : matchingValue('--interface', options.interface, interfacePattern, interfaceRule),
     advertise:
       options.advertise === undefined
         ? null

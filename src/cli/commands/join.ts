@@ -1,7 +1,7 @@
 /** `holdfast join PEER`: makes this host a further member of a cluster; its agent does the rest. */
 import { OperatingError } from '../../base/errors.ts';
-import { interfacePattern, namePattern, nameRule } from '../../config/agent-config.ts';
 import { defaultGrpcPort, defaultHttpPort, formatEndpoint } from '../../config/endpoint.ts';
+import { interfacePattern, interfaceRule, namePattern, nameRule } from '../../config/names.ts';
 import type { Paths } from '../../config/paths.ts';
 import {
   type Context,
@@ -114,7 +114,7 @@ async function requestOf(
     interface:
       options.interface === undefined
         ? null
-        : matchingValue('--interface', options.interface, interfacePattern, 'an interface name'),
+        : matchingValue('--interface', options.interface, interfacePattern, interfaceRule),
     httpListen:
       httpListen === undefined
         ? null

@@ -1,5 +1,5 @@
 /** `holdfast vip add|remove|list`: the addresses that the cluster keeps. */
-import { interfacePattern } from '../../config/agent-config.ts';
+import { interfacePattern, interfaceRule } from '../../config/names.ts';
 import { type OutputOptions, print, type Register, withOutput } from '../context.ts';
 import { type EditOptions, editSpec } from '../spec-change.ts';
 import { addVip, removeVip } from '../spec-edit.ts';
@@ -24,7 +24,7 @@ export const registerVip: Register = (program, context, done) => {
         const link =
           options.interface === undefined
             ? null
-            : matchingValue('--interface', options.interface, interfacePattern, 'an interface');
+            : matchingValue('--interface', options.interface, interfacePattern, interfaceRule);
         await editSpec(context, options, addVip(address, link));
         return 0;
       }),

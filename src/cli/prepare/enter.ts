@@ -8,9 +8,14 @@ import { errorCode, OperatingError } from '../../base/errors.ts';
 import { joinerSnapshot } from '../../cluster/bootstrap.ts';
 import type { AdmitResult } from '../../cluster/operations.ts';
 import { formatVersion } from '../../cluster/state.ts';
-import { type AgentConfig, defaultHttpListen } from '../../config/agent-config.ts';
+import type { AgentConfig } from '../../config/agent-config.ts';
 import { writeAgentConfig } from '../../config/agent-file.ts';
-import { defaultGrpcPort, type Endpoint, formatEndpoint } from '../../config/endpoint.ts';
+import {
+  defaultGrpcPort,
+  defaultHttpListen,
+  type Endpoint,
+  formatEndpoint,
+} from '../../config/endpoint.ts';
 import { version } from '../../config/version.ts';
 import { readNodeKey, writePki } from '../../pki/files.ts';
 import { createKey, createRequest } from '../../pki/issue.ts';

@@ -9,9 +9,14 @@ import { bootstrapSnapshot, type Founder } from '../../cluster/bootstrap.ts';
 import { isoTime } from '../../cluster/duration.ts';
 import { defaultSpec } from '../../cluster/spec-document.ts';
 import { generateToken, storedToken } from '../../cluster/tokens.ts';
-import { type AgentConfig, defaultHttpListen } from '../../config/agent-config.ts';
+import type { AgentConfig } from '../../config/agent-config.ts';
 import { writeAgentConfig } from '../../config/agent-file.ts';
-import { defaultGrpcPort, type Endpoint, formatEndpoint } from '../../config/endpoint.ts';
+import {
+  defaultGrpcPort,
+  defaultHttpListen,
+  type Endpoint,
+  formatEndpoint,
+} from '../../config/endpoint.ts';
 import type { Paths } from '../../config/paths.ts';
 import { version } from '../../config/version.ts';
 import { type Ca, certificateSigner, loadCa } from '../../pki/ca.ts';
@@ -172,6 +177,8 @@ function placed(
   links: readonly Link[],
   say: World['say'],
 ): VipPlacement {
+  const own = links.find((link) => link.addresses.some((each) => each.address === address));
+  if (own !== undefined) throw takenHere(address, own.name);
   const wanted = request.interface;
   const placement = placeVip(address, links, wanted === null ? {} : { wanted });
   if ('refused' in placement) {
@@ -199,6 +206,15 @@ function ownEndpoint(placements: readonly VipPlacement[], links: readonly Link[]
   });
 }
 
+function takenHere(vip: string, link: string): OperatingError {
+  return new OperatingError({
+    code: 'vip-in-use',
+    message: `the VIP ${vip} is an address of this host already (on ${link})`,
+    hint: 'take another address, or remove it; `holdfast cleanup` removes one of ours',
+    facts: { vip, interface: link },
+  });
+}
+
 async function refuseTaken(
   vip: VipPlacement,
   links: readonly Link[],
@@ -207,14 +223,6 @@ async function refuseTaken(
   const use = await vipUse(vip, links, clock);
   if (use.by === 'unknown') {
     say(`warning: whether ${vip.address} is in use could not be found out: ${use.why}`);
-  }
-  if (use.by === 'this-host') {
-    throw new OperatingError({
-      code: 'vip-in-use',
-      message: `the VIP ${vip.address} is an address of this host already (on ${use.interface})`,
-      hint: 'take another address, or remove it; `holdfast cleanup` removes one of ours',
-      facts: { vip: vip.address, interface: use.interface },
-    });
   }
   if (use.by === 'stranger') {
     throw new OperatingError({

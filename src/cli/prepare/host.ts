@@ -4,7 +4,7 @@ import { hostname } from 'node:os';
 import type { Clock } from '../../base/clock.ts';
 import { describeError, errorCode, OperatingError } from '../../base/errors.ts';
 import { inSubnet, ipFamily } from '../../base/ip.ts';
-import { namePattern, nameRule } from '../../config/agent-config.ts';
+import { namePattern, nameRule } from '../../config/names.ts';
 import { createAddressTable } from '../../linux/address-table.ts';
 import { createPacketLink } from '../../linux/packet-link.ts';
 import { probeCodec } from '../../vip/frames.ts';
@@ -51,19 +51,16 @@ export function ownAddress(
 
 export type VipUse =
   | { readonly by: 'nobody' }
-  | { readonly by: 'this-host'; readonly interface: string }
   | { readonly by: 'stranger'; readonly mac: string }
   /** It could not be found out. */
   | { readonly by: 'unknown'; readonly why: string };
 
-/** Whether the VIP answers already: on this host or on its link. */
+/** Whether somebody on the VIP's link answers for it already. */
 export async function vipUse(
   vip: VipPlacement,
   links: readonly Link[],
   clock: Clock,
 ): Promise<VipUse> {
-  const own = links.find((link) => link.addresses.some(({ address }) => address === vip.address));
-  if (own !== undefined) return { by: 'this-host', interface: own.name };
   const link = links.find(({ name }) => name === vip.interface);
   if (link?.up === false) return { by: 'unknown', why: `${vip.interface} is down` };
   try {

@@ -3,8 +3,8 @@
  * is, which is written last; before that a marker says that the remains may be made anew, because no
  * agent ever ran on them.
  */
-import { mkdir, readdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { errorCode, OperatingError } from '../../base/errors.ts';
 import type { AgentConfig } from '../../config/agent-config.ts';
 import { readAgentConfigIfThere } from '../../config/agent-file.ts';
@@ -64,7 +64,7 @@ export async function beginNode(paths: Paths, origin: Origin): Promise<void> {
   // A repeated join must show the same key, or its name is taken: by itself.
   if (former !== null && former.command !== origin.command) await wipeNode(paths);
   try {
-    await mkdir(paths.dataDir, { recursive: true, mode: 0o700 });
+    await makeFolder(paths.dataDir);
     await writeFile(marker, JSON.stringify(origin), { mode: 0o600 });
     await writeFile(join(paths.dataDir, originName), JSON.stringify(origin), { mode: 0o600 });
   } catch (error) {
@@ -98,6 +98,21 @@ export async function wipeNode(paths: Paths): Promise<string[]> {
   return removed;
 }
 
+/** Not Node's recursive way, which never ends where the kernel refuses with ENOENT (/proc). */
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { mode: 0o700 });
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === 'EEXIST' && (await stat(path)).isDirectory()) return;
+    if (code !== 'ENOENT' || dirname(path) === path || (await isThere(dirname(path), true))) {
+      throw error;
+    }
+    await makeFolder(dirname(path));
+    await mkdir(path, { mode: 0o700 });
+  }
+}
+
 async function identityIfThere(paths: Paths) {
   try {
     return await readIdentity(paths.raft);
@@ -113,9 +128,9 @@ async function remainsOf(paths: Paths): Promise<string | null> {
 }
 
 /** An empty folder is nothing: systemd and configuration tools make them beforehand. */
-async function isThere(path: string): Promise<boolean> {
+async function isThere(path: string, evenEmpty = false): Promise<boolean> {
   try {
-    return (await readdir(path)).length > 0;
+    return (await readdir(path)).length > 0 || evenEmpty;
   } catch (error) {
     return errorCode(error) !== 'ENOENT';
   }

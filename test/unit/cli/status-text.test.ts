@@ -15,7 +15,7 @@ const headlines: readonly [what: string, document: StatusDocument, line: string]
   [
     'a lost quorum, with what to do about it',
     withoutHolder,
-    'DOWN: 10.0.0.100 is NOT served (no quorum); the quorum is lost; ' +
+    'DOWN: 10.0.0.100 is NOT served (no quorum); ' +
       'The quorum is lost: start the agents on n2 and n3',
   ],
   [
