@@ -56,7 +56,6 @@ const streamEnds: StreamEnd[] = [];
 const openStreams = new Set<Socket>();
 let since = monotonicMs();
 let nextAt = since;
-let stopped = false;
 
 function attempt(): void {
   const started = monotonicMs();
@@ -87,7 +86,7 @@ function attempt(): void {
 
 /** Keeps the schedule: an attempt that comes late does not delay those after it. */
 function schedule(): void {
-  if (stopped || config.everyMs === 0) return;
+  if (config.everyMs === 0) return;
   const now = monotonicMs();
   while (nextAt <= now) {
     attempt();
@@ -97,7 +96,6 @@ function schedule(): void {
 }
 
 function keepStream(): void {
-  if (stopped) return;
   const socket = connect({ host: config.address, port: config.port, noDelay: true });
   let lastData = monotonicMs();
   let reason = 'end';
@@ -115,7 +113,7 @@ function keepStream(): void {
     openStreams.delete(socket);
     const at = monotonicMs();
     if (opened) streamEnds.push({ at, reason, silentMs: at - lastData });
-    if (!stopped) setTimeout(keepStream, streamRetryMs);
+    setTimeout(keepStream, streamRetryMs);
   });
 }
 
@@ -134,11 +132,6 @@ serveStation({
   forget: () => {
     for (const list of [successes, failures, streamEnds]) list.length = 0;
     since = monotonicMs();
-    return null;
-  },
-  halt: () => {
-    stopped = true;
-    for (const socket of openStreams) socket.destroy();
     return null;
   },
 });

@@ -36,7 +36,6 @@ export class Traffic {
   }
 
   async stop(): Promise<TrafficReport> {
-    await this.#station.request('halt', null);
     const report = await this.report();
     await this.#station.stop();
     return report;
