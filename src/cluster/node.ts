@@ -8,68 +8,34 @@
  * It knows no sockets, files or wall clocks: the agent plugs in real ones, the simulator its own.
  */
 import { assert } from '../base/assert.ts';
-import type { Clock, Millis, Timer } from '../base/clock.ts';
+import type { Millis, Timer } from '../base/clock.ts';
 import { describeError, OperatingError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
-import type { Prng } from '../base/prng.ts';
 import type { Message } from '../raft/message.ts';
 import { type RaftStatus, RawNode, type Ready } from '../raft/rawnode.ts';
 import type { Eligibility, Entry, Index, LeaseView, NodeId, Snapshot } from '../raft/types.ts';
 import { Chores } from './chores.ts';
 import { type Command, commandFormat } from './command.ts';
-import { Compaction, type CompactionLimits, defaultCompactionLimits } from './compaction.ts';
+import { Compaction, defaultCompactionLimits } from './compaction.ts';
+import { DeadlineTimer } from './deadline-timer.ts';
+import {
+  type NodeOptions,
+  type NodePorts,
+  proposalTimeoutMs,
+  raftLimits,
+  slowTickMs,
+  stopTimeoutMs,
+} from './node-ports.ts';
 import { PeerList } from './peer-list.ts';
-import type { LeaseSink, LogStorage, Transport } from './ports.ts';
 import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
 import { nodeStopped, noQuorum, notLeader } from './refusals.ts';
-import { type ClusterState, clusterFormatVersion, memberById } from './state.ts';
+import { clusterFormatVersion, memberById } from './state.ts';
 import { StateMachine } from './state-machine.ts';
 import { clockDrift, leaseMs, timingOf } from './timing.ts';
 import { type Transition, Transitions } from './transitions.ts';
 import { type ClusterView, sameView } from './view.ts';
 import { Watches } from './watches.ts';
-
-/** What one append carries, and what may be under way to one peer and uncommitted in all. */
-const raftLimits = {
-  maxMessageBytes: 256 * 1024,
-  maxInflightMessages: 64,
-  maxInflightBytes: 4 * 1024 * 1024,
-  maxUncommittedBytes: 16 * 1024 * 1024,
-} as const;
-
-/** How long a caller waits for the quorum. */
-export const proposalTimeoutMs: Millis = 5_000;
-/** How long a stopping node goes on voting for its successor (rule R8). */
-export const stopTimeoutMs: Millis = 1_000;
-/** How often the leader looks at its learners, and every node at what time alone changes. */
-const slowTickMs: Millis = 250;
-/** A timer this late means that the event loop stood still, and that messages may be waiting. */
-const lateTimerMs: Millis = 10;
-
-export interface NodePorts {
-  readonly clock: Clock;
-  readonly storage: LogStorage;
-  readonly transport: Transport;
-  readonly sink: LeaseSink;
-  readonly log: Logger;
-  readonly rng: Prng;
-  /**
-   * Calls back after waiting input has been read. After a stall the timers of an event loop run
-   * before its sockets: an election would start although the leader's heartbeats lie there unread.
-   */
-  readonly yieldToIo: (callback: () => void) => void;
-  /** Told after each entry or snapshot that was applied; for whoever checks a node from outside. */
-  readonly onApplied?: (index: Index, state: ClusterState) => void;
-  /** The node cannot go on (a broken invariant, a failed write, an entry it does not know). */
-  readonly onFatal: (error: unknown) => void;
-}
-
-export interface NodeOptions {
-  readonly selfId: NodeId;
-  readonly compaction?: CompactionLimits;
-}
 
 /** A Ready whose write is under way. */
 interface Outstanding {
@@ -90,6 +56,7 @@ export class ClusterNode {
   readonly #transitions: Transitions;
   readonly #peers: PeerList;
   readonly #chores: Chores;
+  readonly #timer: DeadlineTimer;
   readonly #listeners = new Set<(view: ClusterView) => void>();
   readonly #outstanding: Outstanding[] = [];
 
@@ -98,10 +65,7 @@ export class ClusterNode {
   #eligibility: Eligibility = { eligible: true, reason: '' };
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
-  #timer: { readonly handle: Timer; readonly at: Millis } | null = null;
   #slowTimer: Timer | null = null;
-  /** A late timer waits for the sockets to be read. */
-  #yielding = false;
   #processing = false;
   #state: 'new' | 'running' | 'stopped' = 'new';
 
@@ -133,6 +97,10 @@ export class ClusterNode {
       log: ports.log,
       promote: (ids) => this.propose({ type: 'promote-members', ids }),
       handOn: (to) => this.transfer(to),
+    });
+    this.#timer = new DeadlineTimer(clock, ports.yieldToIo, {
+      late: () => this.#onLate(),
+      due: () => this.#run(() => this.#raw.tick(clock.now())),
     });
     this.#startedAt = clock.now();
     this.#lease = noLease;
@@ -335,7 +303,7 @@ export class ClusterNode {
     } finally {
       this.#processing = false;
     }
-    this.#arm();
+    if (this.#state === 'running') this.#timer.arm(this.#raw.nextDeadline());
   }
 
   #handle(ready: Ready): void {
@@ -430,36 +398,9 @@ export class ClusterNode {
     for (const listener of this.#listeners) listener(view);
   }
 
-  /** Sees to it that one timer stands, not later than the core's next deadline. */
-  #arm(): void {
-    if (this.#state !== 'running' || this.#yielding) return;
-    const at = this.#raw.nextDeadline();
-    if (this.#timer !== null) {
-      // A timer that is early looks again; heartbeats would otherwise make a new one each.
-      if (this.#timer.at <= at) return;
-      this.#timer.handle.cancel();
-      this.#timer = null;
-    }
-    if (at === Number.POSITIVE_INFINITY) return;
-    const { clock } = this.#ports;
-    const handle = clock.after(at - clock.now(), () => this.#due(at));
-    this.#timer = { handle, at };
-  }
-
-  #due(at: Millis): void {
-    this.#timer = null;
-    const { clock, sink, yieldToIo } = this.#ports;
-    if (clock.now() - at <= lateTimerMs) {
-      this.#run(() => this.#raw.tick(clock.now()));
-      return;
-    }
+  #onLate(): void {
     // Check first, act later (rule R10): a lease may have run out while the loop stood still.
-    this.#run(() => sink.update(this.#lease));
-    this.#yielding = true;
-    yieldToIo(() => {
-      this.#yielding = false;
-      this.#run(() => this.#raw.tick(clock.now()));
-    });
+    this.#run(() => this.#ports.sink.update(this.#lease));
   }
 
   #slowTick(): void {
@@ -511,7 +452,7 @@ export class ClusterNode {
 
   #close(): void {
     this.#state = 'stopped';
-    this.#timer?.handle.cancel();
+    this.#timer.close();
     this.#slowTimer?.cancel();
     this.#proposals.stop();
     this.#reads.stop();

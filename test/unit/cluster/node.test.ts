@@ -138,6 +138,38 @@ test('a transfer moves the leadership and asks the sink to let go first', async 
   assert.equal(cluster.host('n1').lease?.deadline, 0);
 });
 
+test('a leader that may not hold the VIP hands its leadership on', async () => {
+  const cluster = new TestCluster();
+  await cluster.grown();
+  const problem = { eligible: false, reason: 'eth0 is down' };
+
+  cluster.node('n1').setEligibility(problem);
+  cluster.node('n2').setEligibility(problem);
+  await cluster.elected('n1');
+
+  assert.equal(cluster.leader()?.id, 'n3');
+});
+
+test('a witness votes, so that one of two hosts may fail', async () => {
+  const cluster = new TestCluster();
+  cluster.node('n1').start();
+  await cluster.join('n2');
+  const witness = await cluster.join('n3', 'witness');
+  witness.node.setEligibility({ eligible: false, reason: 'a witness votes and holds nothing' });
+  await cluster.clock.until('three voters', () =>
+    [...cluster.hosts.values()].every(({ node }) => {
+      const { voters, votersOutgoing } = node.raftStatus().config;
+      return voters.length === 3 && votersOutgoing.length === 0;
+    }),
+  );
+  assert.equal(cluster.node('n2').view().state.members[2]?.role, 'witness');
+
+  cluster.kill('n1');
+  await cluster.clock.until('n2 leads', () => cluster.leader()?.id === 'n2');
+
+  assert.equal(cluster.node('n3').view().leader, 'n2');
+});
+
 test('stop() hands over within a fraction of a lease', async () => {
   const cluster = new TestCluster();
   await cluster.grown();
