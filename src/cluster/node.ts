@@ -428,6 +428,7 @@ export class ClusterNode {
     }
     if (this.#lease.role !== 'leader') return;
     this.#run(() => {
+      this.#raw.setEligibility({ eligible: false, reason: 'the agent is stopping' });
       // The view must say the same: whoever asks it meanwhile would claim the VIP anew.
       this.#lease = { ...this.#lease, deadline: 0, wantsRelease: true };
       sink.update(this.#lease);

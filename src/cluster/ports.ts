@@ -46,7 +46,8 @@ export interface PeerAddress {
  * The owner of the lease's side effects. Called synchronously before any message of the same Ready
  * leaves: when it returns, a lost lease has been acted upon in the kernel (rule R9), and so has a
  * lease that is wanted back (`wantsRelease`, rule R8): the node then tells everybody that it was
- * released. It throws when it could not let go, which ends the process.
+ * released. It throws when it could not let go, which ends the process. The node's view holds this
+ * very lease during the call.
  */
 export interface LeaseSink {
   update(lease: LeaseView): void;

@@ -1,4 +1,5 @@
 /** A small cluster of real nodes on a virtual clock, an in-memory network and in-memory disks. */
+import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock, Millis, Timer } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
@@ -307,6 +308,7 @@ function makeNode(cluster: TestCluster, host: Host, clock: VirtualClock): Cluste
       sink: {
         update: (lease) => {
           host.lease = lease;
+          assert.equal(node.view().lease, lease);
         },
       },
       log: silentLogger,

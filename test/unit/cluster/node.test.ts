@@ -182,6 +182,32 @@ test('stop() hands over within a fraction of a lease', async () => {
   assert.ok(cluster.clock.now() - start < 100, `${cluster.clock.now() - start} ms`);
 });
 
+test('stop() without anybody to hand over to lets go of the VIP all the same', async () => {
+  const cluster = new TestCluster();
+  await cluster.grown();
+  for (const id of ['n2', 'n3']) {
+    cluster.node(id).setEligibility({ eligible: false, reason: 'eth0 is down' });
+  }
+  await cluster.clock.advance(200);
+
+  await cluster.settled(cluster.node('n1').stop());
+
+  assert.equal(cluster.host('n1').lease?.deadline, 0);
+  assert.equal(cluster.host('n1').lease?.role, 'follower');
+});
+
+test('stop() of a founder that is alone lets go at once', async () => {
+  const cluster = new TestCluster();
+  cluster.node('n1').start();
+  await cluster.elected();
+  const start = cluster.clock.now();
+
+  await cluster.settled(cluster.node('n1').stop());
+
+  assert.equal(cluster.host('n1').lease?.role, 'follower');
+  assert.ok(cluster.clock.now() - start < 5);
+});
+
 test('stop() of a follower is immediate', async () => {
   const cluster = new TestCluster();
   await cluster.grown();
