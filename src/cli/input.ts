@@ -1,5 +1,6 @@
 /** What a command reads from a file or, for `-`, from standard input. */
 import { readFile, stat } from 'node:fs/promises';
+import { parseDocument } from 'yaml';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -27,7 +28,6 @@ export async function readInput(terminal: Terminal, path: string): Promise<strin
 /** A YAML or JSON document from a file; `-` for standard input. */
 export async function readDocument(terminal: Terminal, path: string): Promise<unknown> {
   const text = await readInput(terminal, path);
-  const { parseDocument } = await import('yaml');
   const document = parseDocument(text);
   const [problem] = document.errors;
   if (problem === undefined) return document.toJS();

@@ -6,7 +6,7 @@ import type { ParsedDocument } from './spec-schema.ts';
 import type { ClusterState } from './state.ts';
 
 /** A token is for joining soon; a year is already generous. */
-export const tokenTtlMs = { low: 60_000, high: 366 * 24 * 3600 * 1000 } as const;
+export const tokenTtlMs = { low: 1_000, high: 366 * 24 * 3600 * 1000 } as const;
 const maxTokenUses = 1000;
 const maxDescriptionChars = 200;
 

@@ -1,4 +1,5 @@
 /** `holdfast get spec`: the spec with every default filled in, ready to be edited and applied. */
+import { stringify } from 'yaml';
 import { type OutputOptions, printJson, type Register, withAgent, withOutput } from '../context.ts';
 
 export const registerGet: Register = (program, context, done) => {
@@ -17,7 +18,6 @@ export const registerGet: Register = (program, context, done) => {
           printJson(context.terminal, document);
           return 0;
         }
-        const { stringify } = await import('yaml');
         context.terminal.out(stringify(document));
         return 0;
       }),
