@@ -8,7 +8,7 @@
  * It knows no sockets, files or wall clocks: the agent plugs in real ones, the simulator its own.
  */
 import { assert } from '../base/assert.ts';
-import type { Millis, Timer } from '../base/clock.ts';
+import { type Millis, sleep, type Timer } from '../base/clock.ts';
 import { describeError, OperatingError } from '../base/errors.ts';
 import type { Message } from '../raft/message.ts';
 import { type RaftStatus, RawNode, type Ready } from '../raft/rawnode.ts';
@@ -418,14 +418,8 @@ export class ClusterNode {
    * Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case.
    */
   async #handOver(): Promise<void> {
-    const { clock, log, sink } = this.#ports;
-    try {
-      const successor = await this.transfer(null);
-      log.info('node.handed-over', { to: successor });
-      return;
-    } catch (error) {
-      log.warn('node.hand-over-failed', { why: describeError(error) });
-    }
+    const { clock, sink } = this.#ports;
+    if (await this.#transferPatiently()) return;
     if (this.#lease.role !== 'leader') return;
     this.#run(() => {
       this.#raw.setEligibility({ eligible: false, reason: 'the agent is stopping' });
@@ -442,6 +436,26 @@ export class ClusterNode {
       (view) => (view.leader === null || view.leader === this.#selfId ? undefined : view.leader),
     );
     await elected.catch(() => undefined);
+  }
+
+  /** A successor that was silent for a moment is worth a moment: an election takes much longer. */
+  async #transferPatiently(): Promise<boolean> {
+    const { clock, log } = this.#ports;
+    const { heartbeatMs, promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const giveUpAt = clock.now() + promiseMs;
+    for (;;) {
+      try {
+        log.info('node.handed-over', { to: await this.transfer(null) });
+        return true;
+      } catch (error) {
+        const worthwhile = this.#machine.config.voters.length > 1 && clock.now() < giveUpAt;
+        if (!worthwhile || this.#lease.role !== 'leader') {
+          log.warn('node.hand-over-failed', { why: describeError(error) });
+          return false;
+        }
+      }
+      await sleep(clock, heartbeatMs);
+    }
   }
 
   #fail(error: unknown): void {
