@@ -151,6 +151,27 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
     faults.cut(left ?? [], right ?? [], ms);
     faults.cut(right ?? [], left ?? [], ms);
   },
+  /**
+   * One follower no longer hears the leader and soon wants to be elected, while those who still do
+   * are restarted under the leader's feet: whoever forgets its promise then elects a second holder.
+   */
+  siege(faults) {
+    const { hosts, options } = faults.parts;
+    const leader = hosts.find((host) => host.leads);
+    const others = hosts.filter((host) => host !== leader && host.isUp && host.isVoter());
+    if (leader === undefined || others.length < 2) return;
+    const rebel = pick(faults.random, others);
+    const { promiseMs } = options.timing;
+    faults.cut([leader], [rebel], 4 * promiseMs);
+    if (faults.random() < 0.5) faults.cut([rebel], [leader], 4 * promiseMs);
+    for (const loyal of others.filter((host) => host !== rebel)) {
+      faults.later(promiseMs * (1.2 + 2.5 * faults.random()), () => {
+        loyal.kill();
+        if (faults.random() < 0.7) faults.cut([leader], [loyal], promiseMs);
+        faults.later(1 + 5 * faults.random(), () => loyal.start());
+      });
+    }
+  },
   'disk-stall'(faults) {
     const host = faults.victim();
     const ms = faults.duration();

@@ -111,6 +111,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   readonly #guests = new Set<NodeId>();
   #powered = true;
   #stopping = false;
+  #linkWish = true;
   #incarnation = 0;
   #hesitates: boolean;
   #provisioned: boolean;
@@ -212,6 +213,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     if (this.#process !== null || !this.#provisioned) return;
     if (!this.#powered) {
       this.#powered = true;
+      this.#linkWish = true;
       this.#clock = this.#newClock();
       this.kernel.powerOn(this.#newMono());
     }
@@ -313,16 +315,8 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   setLink(up: boolean): void {
-    if (!this.#powered || this.kernel.linkUp === up) return;
-    if (this.#process?.isAhead === true) {
-      // What a process ahead of the world has seen of its kernel cannot be changed under it.
-      this.#world.at(this.#process.time, () => this.setLink(up));
-      return;
-    }
-    this.kernel.linkUp = up;
-    this.#world.note(this.id, up ? 'link up' : 'link down');
-    this.#checkers?.vip.look(null, null);
-    this.#ports?.foreignChange(() => undefined);
+    this.#linkWish = up;
+    this.#applyLink();
   }
 
   /** Somebody else takes the VIP off the interface. */
@@ -362,6 +356,20 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   announced(frame: Uint8Array): void {
     this.#parts.lan.announced(this.id, this.kernel, frame);
+  }
+
+  #applyLink(): void {
+    const up = this.#linkWish;
+    if (!this.#powered || this.kernel.linkUp === up) return;
+    if (this.#process?.isAhead === true) {
+      // What a process ahead of the world has seen of its kernel cannot be changed under it.
+      this.#world.at(this.#process.time, () => this.#applyLink());
+      return;
+    }
+    this.kernel.linkUp = up;
+    this.#world.note(this.id, up ? 'link up' : 'link down');
+    this.#checkers?.vip.look(null, null);
+    this.#ports?.foreignChange(() => undefined);
   }
 
   /** A transport reaches the peers it was told of, and answers whoever spoke to it. */

@@ -21,6 +21,7 @@ export const faultKinds = [
   'deafen',
   'partition',
   'bridge',
+  'siege',
   'disk-stall',
   'clock-rate',
   'link-down',
@@ -52,7 +53,7 @@ export interface Options {
   /** How often a process sleeps right before an effect. */
   readonly hesitateChance: number;
   readonly hesitateMs: Millis;
-  /** Mean time between two proposals. */
+  /** Mean time between two proposals; long, so that logs stay equal while links are cut. */
   readonly proposeEveryMs: Millis;
   readonly compactAfterEntries: number;
   /** Transports talk to members only, as seen by each side; else to anybody. */
@@ -76,7 +77,7 @@ export function optionsOf(world: World): Options {
     start: nodes > 1 && random() < 0.35 ? 'grown' : 'formed',
     timing: pick(random, timings),
     faultyMs: intBetween(random, 6_000, 14_000),
-    faults: faultKinds.filter(() => random() < 0.4),
+    faults: someFaults(random),
     faultEveryMs: pick(random, [150, 400, 900, 2_000]),
     aimAtLeader: pick(random, [0.2, 0.5, 0.8]),
     net: netOf(random),
@@ -86,10 +87,16 @@ export function optionsOf(world: World): Options {
     },
     drift: pick(random, [0, DRIFT_BOUND, DRIFT_BOUND]),
     ...hesitationOf(random),
-    proposeEveryMs: pick(random, [20, 60, 200]),
+    proposeEveryMs: pick(random, [20, 80, 400, 4_000]),
     compactAfterEntries: pick(random, [8, 30, 200]),
     pinnedPeers: random() < 0.5,
   };
+}
+
+/** Sometimes a few kinds again and again, sometimes nearly all of them. */
+function someFaults(random: Prng): FaultKind[] {
+  const share = pick(random, [0.12, 0.25, 0.5]);
+  return faultKinds.filter(() => random() < share);
 }
 
 function netOf(random: Prng): NetTiming {

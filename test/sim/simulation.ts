@@ -44,13 +44,21 @@ export interface Outcome {
   readonly tail: readonly string[];
 }
 
-export async function simulate(seed: number, trace: Trace = new Trace()): Promise<Outcome> {
+/**
+ * @param trace gets every line; by default only the tail is kept.
+ * @param steps ends the run, without a verdict on liveness, after so many events.
+ */
+export async function simulate(
+  seed: number,
+  trace: Trace = new Trace(),
+  steps: number = Number.POSITIVE_INFINITY,
+): Promise<Outcome> {
   const world = new World(seed, trace);
   const options = optionsOf(world);
   world.note('WORLD', `seed ${seed}: ${describeOptions(options)}`);
   const run = new Run(world, options);
-  await run.faultyPhase();
-  if (world.failure === null) await run.healedPhase();
+  await run.faultyPhase(steps);
+  if (world.failure === null && world.events < steps) await run.healedPhase();
   return run.outcome();
 }
 
@@ -116,7 +124,7 @@ class Run {
     });
   }
 
-  async faultyPhase(): Promise<void> {
+  async faultyPhase(steps: number): Promise<void> {
     const { nodes, start, faultyMs } = this.#options;
     for (const host of this.#hosts) host.start();
     if (start === 'grown') {
@@ -124,7 +132,11 @@ class Run {
     }
     this.#workload.begin();
     this.#faults.begin();
-    await this.#world.run(faultyMs, () => undefined);
+    await this.#world.run(
+      faultyMs,
+      () => undefined,
+      () => this.#world.events >= steps,
+    );
   }
 
   async healedPhase(): Promise<void> {

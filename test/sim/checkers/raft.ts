@@ -163,7 +163,8 @@ export class RaftChecker {
         if (message.granted) this.#checkGrant(node.id, message.term, message.to, hard);
         break;
       case 'append-reply':
-        if (message.rejected) break;
+        // In a later term the acknowledged entries may have been replaced since; that is no lie.
+        if (message.rejected || hard.term > message.term) break;
         if (hard.term < message.term || node.platters.lastIndex() < message.index) {
           const held = `${node.platters.lastIndex()} in term ${hard.term}`;
           this.#fail(

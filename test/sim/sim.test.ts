@@ -1,0 +1,44 @@
+/**
+ * The simulator in the fast gate: some seeds, and the proof that a seed fixes the run. `make sim`
+ * runs many more.
+ */
+import { strict as assert } from 'node:assert';
+import { describe, test } from 'node:test';
+import { simulate } from './simulation.ts';
+
+/** About 50 ms each. */
+const SEEDS = 200;
+
+describe('simulation', () => {
+  test(`no seed from 1 to ${SEEDS} breaks a rule`, async () => {
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const { failure, tail } = await simulate(seed);
+      if (failure === null) continue;
+      const replay = `node test/sim/main.ts --seed ${seed}`;
+      assert.fail([...tail.slice(-40), `seed ${seed} broke ${failure.rule}; ${replay}`].join('\n'));
+    }
+  });
+
+  test('the same seed gives the same run, event by event', async () => {
+    for (const seed of [3, 11, 42]) {
+      const first = await simulate(seed);
+      const second = await simulate(seed);
+
+      assert.equal(second.hash, first.hash);
+      assert.equal(second.events, first.events);
+    }
+  });
+
+  test('another seed gives another run', async () => {
+    const [one, two] = [await simulate(1), await simulate(2)];
+
+    assert.notEqual(one.hash, two.hash);
+  });
+
+  test('the VIP is claimed and moves while faults go on', async () => {
+    let tenures = 0;
+    for (let seed = 1; seed <= 10; seed++) tenures += (await simulate(seed)).tenures;
+
+    assert.ok(tenures > 20, `only ${tenures} tenures in 10 seeds`);
+  });
+});
