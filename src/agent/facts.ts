@@ -1,4 +1,6 @@
-/** What the agent tells of itself, to `status` and to the HTTP port: the rooms' views, translated. */
+/**
+ * What the agent tells of itself, to `status` and to the HTTP port: the rooms' views, translated.
+ */
 import type { Clock } from '../base/clock.ts';
 import type { LocalFacts, LocalVip, PeerContact } from '../cluster/local-facts.ts';
 import type { ClusterNode } from '../cluster/node.ts';

@@ -1,13 +1,14 @@
 /**
  * Status without an agent: what this host's disk and kernel tell. It says less than an agent would,
- * and says that it is less. Nothing here waits for anybody, and whatever cannot be read is a warning.
+ * and says that it is less. Nothing here waits for anybody, and whatever cannot be read is a
+ * warning.
  */
 import type { Clock } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { ClusterState } from '../cluster/state.ts';
 import { replay } from '../cluster/state-machine.ts';
 import { type OfflineFacts, offlineStatus } from '../cluster/status.ts';
-import type { StatusDocument } from '../cluster/status-document.ts';
+import type { StatusDocument, VipStatus } from '../cluster/status-document.ts';
 import type { Paths } from '../config/paths.ts';
 import { version } from '../config/version.ts';
 import { createAddressTable } from '../linux/address-table.ts';
@@ -22,7 +23,8 @@ interface Disk {
 
 /**
  * @param stalled an agent is there and does not answer, so nobody need start one
- * @throws OperatingError `data-missing` and others where this host is no node, or its data is broken
+ * @throws OperatingError `data-missing` and others where this host is no node, or its data is
+ * broken
  */
 export async function readStatusOffline(
   paths: Paths,
@@ -39,7 +41,25 @@ export async function readStatusOffline(
   });
   if (!stalled) return document;
   const warning = 'the agent runs but did not answer: see its log with `journalctl -u holdfast`';
-  return { ...document, warnings: [warning, ...kernel.warnings] };
+  return {
+    ...document,
+    // Its log is locked, so the VIPs are not known; but the kernel shows what this host holds.
+    vips: document.vips.length > 0 ? document.vips : kernel.held.map(heldVip),
+    warnings: [warning, ...kernel.warnings],
+  };
+}
+
+function heldVip({ address, interface: link }: VipPlacement): VipStatus {
+  return {
+    address,
+    interface: link,
+    interfaceFrom: null,
+    holder: null,
+    heldHere: true,
+    since: null,
+    reason: 'the address is on this host, and mute while the agent does not renew its lease',
+    observedBy: {},
+  };
 }
 
 async function readDisk(paths: Paths): Promise<Disk> {

@@ -1,6 +1,7 @@
 /**
- * Read, change, apply: how a small edit reaches the spec. It is applied with the revision it was read
- * at, so that it never undoes what somebody else did meanwhile; then it is made again on the new one.
+ * Read, change, apply: how a small edit reaches the spec. It is applied with the revision it was
+ * read at, so that it never undoes what somebody else did meanwhile; then it is made again on the
+ * new one.
  */
 import { errorCode } from '../base/errors.ts';
 import type { ApplySpecResult } from '../cluster/operations.ts';

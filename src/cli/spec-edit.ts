@@ -1,6 +1,6 @@
 /**
- * Small edits of the spec, as pure functions: what `vip add` and its kin do between reading the spec
- * and applying it again. Each refuses what it cannot do and says what there is instead.
+ * Small edits of the spec, as pure functions: what `vip add` and its kin do between reading the
+ * spec and applying it again. Each refuses what it cannot do and says what there is instead.
  */
 import { OperatingError } from '../base/errors.ts';
 import { canonicalIp } from '../base/ip.ts';

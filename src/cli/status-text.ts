@@ -21,11 +21,8 @@ export function statusText(document: StatusDocument, wallNowMs: number): string 
     `${headline(document, wallNowMs)}\n`,
     warningsText(document),
     `${viewLine(document)}\n`,
-    membersText(document.members),
-    table(
-      ['vip', 'interface', 'holder', 'since', 'why'],
-      document.vips.map((vip) => vipRow(vip)),
-    ),
+    document.members.length === 0 ? '' : memberTable(document.members),
+    document.vips.length === 0 ? '' : vipTable(document.vips),
     frontendsText(document.frontends),
     transitionsText(document),
   ];
@@ -36,12 +33,17 @@ export function statusText(document: StatusDocument, wallNowMs: number): string 
 export function headline(document: StatusDocument, wallNowMs: number): string {
   const parts = [
     document.vips.length === 0
-      ? 'no VIP is configured'
+      ? noVipPhrase(document)
       : document.vips.map((vip) => vipPhrase(vip, document, wallNowMs)).join(', '),
     failuresPhrase(document),
     nextPhrase(document),
   ];
   return `${verdictWord(document.verdict)}: ${parts.filter((part) => part !== '').join('; ')}`;
+}
+
+/** An agent that is down knows no VIP, which is not the same as there being none. */
+function noVipPhrase({ view }: StatusDocument): string {
+  return view.kind === 'offline' ? 'what is served is not known here' : 'no VIP is configured';
 }
 
 function verdictWord(verdict: StatusDocument['verdict']): string {
@@ -68,7 +70,8 @@ function vipPhrase(vip: VipStatus, document: StatusDocument, wallNowMs: number):
       : `${vip.address} ${verb}${why}`;
   }
   const here = vip.holder === document.self.name ? ' (this host)' : '';
-  return `${vip.address} is served by ${vip.holder}${here}${sincePhrase(vip.since, wallNowMs)}${why}`;
+  const since = sincePhrase(vip.since, wallNowMs);
+  return `${vip.address} is served by ${vip.holder}${here}${since}${why}`;
 }
 
 function sincePhrase(since: string | null, wallNowMs: number): string {
@@ -109,11 +112,6 @@ function viewLine({ cluster, self, view }: StatusDocument): string {
   return facts.filter((fact) => fact !== '').join(' · ');
 }
 
-function membersText(members: readonly MemberStatus[]): string {
-  if (members.length === 0) return '';
-  return memberTable(members);
-}
-
 /** The table of `member list`, which `status` shows too. */
 export function memberTable(members: readonly MemberStatus[]): string {
   return table(
@@ -130,15 +128,19 @@ export function memberTable(members: readonly MemberStatus[]): string {
   );
 }
 
-function vipRow(vip: VipStatus): string[] {
-  const from = vip.interfaceFrom === null ? '' : ` (${vip.interfaceFrom})`;
-  return [
-    vip.address,
-    vip.interface === null ? '' : `${vip.interface}${from}`,
-    vip.holder ?? '',
-    vip.since === null ? '' : shortTime(vip.since),
-    vip.reason,
-  ];
+/** The table of `vip list`, which `status` shows too. */
+export function vipTable(vips: readonly VipStatus[]): string {
+  const from = (vip: VipStatus) => (vip.interfaceFrom === null ? '' : ` (${vip.interfaceFrom})`);
+  return table(
+    ['vip', 'interface', 'holder', 'since', 'why'],
+    vips.map((vip) => [
+      vip.address,
+      vip.interface === null ? '' : `${vip.interface}${from(vip)}`,
+      vip.holder ?? '',
+      vip.since === null ? '' : shortTime(vip.since),
+      vip.reason,
+    ]),
+  );
 }
 
 function frontendsText(frontends: readonly FrontendStatus[]): string {
@@ -146,7 +148,8 @@ function frontendsText(frontends: readonly FrontendStatus[]): string {
     .map((frontend) => {
       const at = frontend.address.includes(':') ? `[${frontend.address}]` : frontend.address;
       const path = `${frontend.dataPath} (${frontend.dataPathReason})`;
-      return `${frontend.name} ${at}:${frontend.port} by ${path}\n${backendTable(frontend)}`;
+      const backends = frontend.backends.length === 0 ? '' : backendTable(frontend);
+      return `${frontend.name} ${at}:${frontend.port} by ${path}\n${backends}`;
     })
     .join('\n');
 }

@@ -1,4 +1,6 @@
-/** Aligned columns for people: a header in capitals, two spaces between columns, no ruling lines. */
+/**
+ * Aligned columns for people: a header in capitals, two spaces between columns, no ruling lines.
+ */
 
 /** Rows under `header`; an empty cell shows as `-`. Ends with a newline. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -56,7 +56,9 @@ export function loadCa(options: {
   };
 }
 
-/** The CA as the leader's admission uses it; the X.509 library is loaded with the first signature. */
+/**
+ * The CA as the leader's admission uses it; the X.509 library is loaded with the first signature.
+ */
 export function certificateSigner(ca: Ca, clock: Clock): CertificateSigner {
   return {
     caCertificate: ca.certificate,

@@ -1,6 +1,6 @@
 /**
- * Reading certificates: who is named, by which cluster, until when, and whether our CA says so. Only
- * `node:crypto`, and synchronous, because every handshake passes here; signing is elsewhere.
+ * Reading certificates: who is named, by which cluster, until when, and whether our CA says so.
+ * Only `node:crypto`, and synchronous, because every handshake passes here; signing is elsewhere.
  *
  * Signature and time are judged apart: a member whose certificate merely ran out while it was
  * powered off is still known by its key, and only the caller can tell whether it knows the key.

@@ -231,6 +231,10 @@ export const bannedEverywhere: readonly Banned[] = [
 export const bannedText: readonly Banned[] = [
   { pattern: /\b(?:FIXME|TODO|XXX)\b/, except: [], why: 'do it, or leave it out' },
   { pattern: /\bissues? #?\d/i, except: [], why: 'say what is meant: trackers come and go' },
-  { pattern: /(?:^|[\s(])#\d+\b/m, except: [], why: 'say what is meant: trackers come and go' },
+  {
+    pattern: /(?:^|(?<!PKCS)[\s(])#\d+\b/m,
+    except: [],
+    why: 'say what is meant: trackers come and go',
+  },
   { pattern: /\bshared\/|\/work\//, except: [], why: 'names a path of some machine' },
 ];

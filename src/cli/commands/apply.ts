@@ -1,4 +1,6 @@
-/** `holdfast apply` and `holdfast diff`: replace the spec by a file, or show what that would change. */
+/**
+ * `holdfast apply` and `holdfast diff`: replace the spec by a file, or show what that would change.
+ */
 import type { ApplySpecResult } from '../../cluster/operations.ts';
 import { type OutputOptions, print, type Register, withAgent, withOutput } from '../context.ts';
 import { readDocument } from '../input.ts';

@@ -138,7 +138,8 @@ async function already(
 ): Promise<JoinResult> {
   const { readPki } = await import('../../pki/files.ts');
   const { hash } = readPki(paths.pki).ca;
-  const begin = `to begin anew, \`holdfast leave\` and \`holdfast reset --yes${dataDirSuffix(paths)}\``;
+  const reset = `holdfast reset --yes${dataDirSuffix(paths)}`;
+  const begin = `to begin anew, \`holdfast leave\` and \`${reset}\``;
   const here = `this host is already a member of ${config.cluster.name} as ${config.node.name}`;
   const facts = { clusterId: config.cluster.id, nodeName: config.node.name };
   if (hash !== request.caHash) {
@@ -147,7 +148,10 @@ async function already(
   }
   const { differences } = await import('../prepare/node-dir.ts');
   const { originOf } = await import('../prepare/enter.ts');
-  const [difference] = differences(origin, originOf({ ...request, token: '' }));
+  const wanted = originOf({ ...request, token: '' });
+  // Whoever runs the join command on the founder too has the same cluster in mind.
+  const founder = origin.command === 'init' && config.node.name === request.name;
+  const [difference] = founder ? [] : differences(origin, wanted);
   if (difference !== undefined) {
     const message = `${here}, made otherwise: ${difference}`;
     throw new OperatingError({ code: 'already-member', message, hint: begin, facts });

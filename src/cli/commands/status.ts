@@ -1,6 +1,6 @@
 /**
- * `holdfast status`: who holds the address, and why. It shows this node's view and never waits for a
- * quorum; with the agent down it reads the kernel and the data directory.
+ * `holdfast status`: who holds the address, and why. It shows this node's view and never waits for
+ * a quorum; with the agent down it reads the kernel and the data directory.
  */
 
 import { sleep } from '../../base/clock.ts';

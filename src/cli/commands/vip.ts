@@ -3,7 +3,7 @@ import { interfacePattern, interfaceRule } from '../../config/names.ts';
 import { type OutputOptions, print, type Register, withOutput } from '../context.ts';
 import { type EditOptions, editSpec } from '../spec-change.ts';
 import { addVip, removeVip } from '../spec-edit.ts';
-import { shortTime, table } from '../table.ts';
+import { vipTable } from '../status-text.ts';
 import { addressValue, matchingValue } from '../values.ts';
 import { readStatus } from './status.ts';
 
@@ -44,15 +44,7 @@ export const registerVip: Register = (program, context, done) => {
   withOutput(vip.command('list').description('list the VIPs as this node knows them')).action(
     done(async (options: OutputOptions) => {
       const { vips } = await readStatus(context, options);
-      const rows = vips.map((each) => [
-        each.address,
-        each.interface ?? '',
-        each.holder ?? '',
-        each.since === null ? '' : shortTime(each.since),
-        each.reason,
-      ]);
-      const text = table(['vip', 'interface', 'holder', 'since', 'why'], rows);
-      print(context, options, { vips }, text);
+      print(context, options, { vips }, vipTable(vips));
       return 0;
     }),
   );

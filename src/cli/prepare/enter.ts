@@ -1,6 +1,7 @@
 /**
- * What `join` does: asks a member for admission and writes what it answers. The key is written before
- * anything is asked, so that a join that was cut short is the same join when it is run again.
+ * What `join` does: asks a member for admission and writes what it answers. The key is written
+ * before anything is asked, so that a join that was cut short is the same join when it is run
+ * again.
  */
 import { connect } from 'node:net';
 import type { Clock } from '../../base/clock.ts';

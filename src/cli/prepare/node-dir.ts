@@ -1,7 +1,7 @@
 /**
  * The places of one node on disk while `init` or `join` makes it. A node is there when its identity
- * is, which is written last; before that a marker says that the remains may be made anew, because no
- * agent ever ran on them.
+ * is, which is written last; before that a marker says that the remains may be made anew, because
+ * no agent ever ran on them.
  */
 import { mkdir, readdir, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -41,9 +41,9 @@ export async function existingNode(paths: Paths): Promise<ExistingNode | null> {
   if (config.cluster.id !== identity.clusterId || config.node.id !== identity.nodeId) {
     throw new OperatingError({
       code: 'data-foreign',
-      message: `${paths.config} is of node ${config.node.id}, but ${paths.raft} of ${identity.nodeId}`,
+      message: `${paths.config} is of another node than ${paths.raft}`,
       hint: 'put the right ones together, or give another --data-dir',
-      facts: { config: paths.config, raft: paths.raft },
+      facts: { config: config.node.id, raft: identity.nodeId },
     });
   }
   return { config, origin: (await readRecord(join(paths.dataDir, originName))) ?? {} };
@@ -51,6 +51,7 @@ export async function existingNode(paths: Paths): Promise<ExistingNode | null> {
 
 /** In which values two origins differ, for the person who is told so. */
 export function differences(before: Origin, now: Origin): string[] {
+  if (before.command !== now.command) return [`it was made by ${before.command ?? 'hand'}`];
   const keys = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
   return keys
     .filter((key) => before[key] !== now[key])
@@ -148,10 +149,11 @@ async function readRecord(path: string): Promise<Origin | null> {
 }
 
 function incomplete(paths: Paths, why: string): OperatingError {
+  const reset = `holdfast reset --yes${dataDirSuffix(paths)}`;
   return new OperatingError({
     code: 'data-incomplete',
     message: `${paths.dataDir} holds remains of a node: ${why}`,
-    hint: `restore what is missing, or begin anew after \`holdfast reset --yes${dataDirSuffix(paths)}\``,
+    hint: `restore what is missing, or begin anew after \`${reset}\``,
     facts: { dir: paths.dataDir },
   });
 }
