@@ -3,12 +3,12 @@
  * the marks in the kernel is needed: no state file, no configuration. Never while an agent runs.
  */
 import { listOurs, removeAddress } from './address-table.ts';
-import { fencedLinks, removeFence } from './ebpf-fence.ts';
+import { fencedLinks, removeFence, removeTables } from './fence-removal.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import { type NftFamily, nftSync, removeTable, TABLE, tableExists } from './nft.ts';
+import type { NftFamily } from './nft.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
-const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev'];
+const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev', 'ip'];
 
 /**
  * What was removed, in words; empty where nothing was left. The addresses go before their guard.
@@ -16,7 +16,7 @@ const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev'];
 export function sweep(): string[] {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   try {
-    return [...sweepAddresses(socket), ...sweepFences(socket), ...sweepTables()];
+    return [...sweepAddresses(socket), ...sweepFences(socket), ...removeTables(FAMILIES)];
   } finally {
     socket.close();
   }
@@ -34,12 +34,5 @@ function sweepFences(socket: NetlinkSocket): string[] {
   return fencedLinks(socket).map((index) => {
     removeFence(socket, index);
     return `fence on ${names.get(index)}`;
-  });
-}
-
-function sweepTables(): string[] {
-  return FAMILIES.filter(tableExists).map((family) => {
-    nftSync(removeTable(family));
-    return `nft table ${family} ${TABLE}`;
   });
 }

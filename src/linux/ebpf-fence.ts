@@ -24,7 +24,6 @@ import {
   MapType,
   preparedUpdate,
   programId,
-  programName,
   queryTcx,
   Tcx,
   updateMap,
@@ -38,19 +37,19 @@ import {
   fenceProgram,
   KEY_BYTES,
 } from './fence-program.ts';
+import {
+  fencedLinks,
+  isFenceProgram,
+  PROGRAM_NAME,
+  removeFence,
+  removeNftFence,
+} from './fence-removal.ts';
 import { closeFd, interfaceName } from './libc.ts';
 import { u32 } from './netlink-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
-import {
-  DIRECTIONS,
-  filterProgramId,
-  interfacesWithClsact,
-  putFilter,
-  removeFilters,
-} from './traffic-control.ts';
+import { DIRECTIONS, filterProgramId, putFilter } from './traffic-control.ts';
 
-const PROGRAM_NAME = 'holdfast_fence';
 /** More VIPs than anybody announces from one host. */
 const VIPS_MAX = 1024;
 /**
@@ -116,10 +115,10 @@ export class EbpfFence implements Fence {
       if (!this.#guardedVips.has(address)) updateMap(this.#maps.vips, key(address), u32(1));
       this.#guardedVips.add(address);
     }
-    if (!this.#swept) this.#takeOver(wanted);
     if ([...wanted].some((index) => this.#bypassed(index))) this.#moveToFront();
     for (const index of wanted) if (!this.#guards(index)) this.#attach(index);
     for (const index of [...this.#guardedLinks]) if (!wanted.has(index)) this.#detach(index);
+    if (!this.#swept) this.#takeOver(wanted);
     for (const address of [...this.#guardedVips]) {
       if (addresses.has(address)) continue;
       deleteFromMap(this.#maps.vips, key(address));
@@ -248,9 +247,7 @@ export class EbpfFence implements Fence {
     const filterId = filterProgramId(this.#socket, index, direction);
     const ids = queryTcx(index, Tcx[direction])?.ids ?? [];
     return ids.filter(
-      (id) =>
-        id !== this.#programs[direction].id &&
-        (id === filterId || programName(id) === PROGRAM_NAME),
+      (id) => id !== this.#programs[direction].id && (id === filterId || isFenceProgram(id)),
     );
   }
 
@@ -259,40 +256,14 @@ export class EbpfFence implements Fence {
     this.#guardedLinks.delete(index);
   }
 
-  /** Fences of a former agent on links that carry no VIP any more are in nobody's way: remove. */
+  /** A former agent's fences that ours does not replace would keep the VIPs mute for ever. */
   #takeOver(wanted: ReadonlySet<number>): void {
     for (const index of fencedLinks(this.#socket)) {
       if (!wanted.has(index)) removeFence(this.#socket, index);
     }
+    removeNftFence();
     this.#swept = true;
   }
-}
-
-/** The links on which a fence of ours stands, whichever agent put it there. */
-export function fencedLinks(socket: NetlinkSocket): number[] {
-  const withClsact = new Set(interfacesWithClsact(socket));
-  return listLinks(socket)
-    .map((link) => link.index)
-    .filter((index) =>
-      DIRECTIONS.some((direction) => {
-        if (withClsact.has(index) && filterProgramId(socket, index, direction) !== null)
-          return true;
-        const ids = queryTcx(index, Tcx[direction])?.ids ?? [];
-        return ids.some((id) => programName(id) === PROGRAM_NAME);
-      }),
-    );
-}
-
-/** Takes every fence of ours off a link; done already is fine. */
-export function removeFence(socket: NetlinkSocket, index: number): void {
-  for (const direction of DIRECTIONS) {
-    const filterId = filterProgramId(socket, index, direction);
-    for (const id of queryTcx(index, Tcx[direction])?.ids ?? []) {
-      if (id !== filterId && programName(id) !== PROGRAM_NAME) continue;
-      detachTcxById(index, id, Tcx[direction]);
-    }
-  }
-  removeFilters(socket, index);
 }
 
 /** IPv4 as ::ffff:a.b.c.d. */

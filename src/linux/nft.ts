@@ -6,7 +6,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { assert } from '../base/assert.ts';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import { Errno, unless } from './libc.ts';
-import { attribute, cString } from './netlink-message.ts';
+import { attribute, cString, decodeAttributes } from './netlink-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 
 /** All tables of ours, in whatever family, bear this name. */
@@ -18,9 +18,13 @@ const TIMEOUT_MS = 10_000;
 const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h, nf_tables.h */
 const NFT_MSG_GETTABLE = (10 << 8) | 1;
+const NFT_MSG_GETSETELEM = (10 << 8) | 13;
 const NFTA_TABLE_NAME = 1;
+const NFTA_LIST_TABLE = 1;
+const NFTA_LIST_SET = 2;
+const NFTA_LIST_ELEMENTS = 3;
 /** linux/netfilter.h */
-export const NftFamily = { inet: 1, arp: 3, netdev: 5 } as const;
+export const NftFamily = { inet: 1, ip: 2, arp: 3, netdev: 5 } as const;
 export type NftFamily = keyof typeof NftFamily;
 
 const OPTIONS = { timeout: TIMEOUT_MS, encoding: 'utf8' } as const;
@@ -72,6 +76,28 @@ export function tableExists(family: NftFamily): boolean {
     const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
     const what = `look for the nft table ${family} ${TABLE}`;
     return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+  } finally {
+    socket.close();
+  }
+}
+
+/**
+ * Whether a set of our table of this family has no element; asks the kernel, without the binary.
+ */
+export function setIsEmpty(family: NftFamily, set: string): boolean {
+  const socket = new NetlinkSocket(NETLINK_NETFILTER);
+  try {
+    const payload = Buffer.concat([
+      Uint8Array.of(NftFamily[family], 0, 0, 0),
+      attribute(NFTA_LIST_TABLE, cString(TABLE)),
+      attribute(NFTA_LIST_SET, cString(set)),
+    ]);
+    const what = `look into the nft set ${set}`;
+    const messages = socket.dump({ type: NFT_MSG_GETSETELEM, payload, what });
+    return messages.every((message) => {
+      const attributes = decodeAttributes(message.payload.subarray(4));
+      return (attributes.get(NFTA_LIST_ELEMENTS)?.length ?? 0) === 0;
+    });
   } finally {
     socket.close();
   }

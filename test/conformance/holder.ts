@@ -6,7 +6,8 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { createAddressTable } from '../../src/linux/address-table.ts';
 import { rawNow } from '../../src/linux/clock.ts';
-import { createFence } from '../../src/linux/create-fence.ts';
+import { EbpfFence } from '../../src/linux/ebpf-fence.ts';
+import { NftFence } from '../../src/linux/nft-fence.ts';
 import { createPacketLink } from '../../src/linux/packet-link.ts';
 import { VipController } from '../../src/vip/controller.ts';
 import { probeCodec } from '../../src/vip/frames.ts';
@@ -14,16 +15,17 @@ import type { VipPlacement } from '../../src/vip/ports.ts';
 
 interface Arguments {
   readonly vips: readonly VipPlacement[];
+  readonly fence: 'ebpf' | 'nft';
   readonly leaseMs: number;
   readonly renewEveryMs: number;
 }
 
-const { vips, leaseMs, renewEveryMs } = JSON.parse(process.argv[2] ?? '') as Arguments;
+const { vips, fence, leaseMs, renewEveryMs } = JSON.parse(process.argv[2] ?? '') as Arguments;
 const clock = systemClock(rawNow);
 const controller = new VipController({
   clock,
   table: createAddressTable(clock),
-  fence: createFence().fence,
+  fence: fence === 'ebpf' ? new EbpfFence() : new NftFence(),
   link: createPacketLink(clock, probeCodec),
   log: silentLogger,
   marginMs: 60,

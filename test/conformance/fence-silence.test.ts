@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { sweep } from '../../src/linux/cleanup.ts';
 import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf } from './netns.ts';
 import { answerKind, questions, Wire } from './wire.ts';
 
@@ -24,9 +25,9 @@ const mac = inNamespace(peer, () => macOf('eth0'));
 const peerMac = macOf('eth0');
 after(() => wire.close());
 
-async function startHolder(): Promise<ChildProcess> {
+async function startHolder(fence: 'ebpf' | 'nft'): Promise<ChildProcess> {
   const vips = VIPS.map((address) => ({ address, interface: 'eth0' }));
-  const options = { vips, leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS };
+  const options = { vips, fence, leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS };
   const entry = new URL('./holder.ts', import.meta.url).pathname;
   const node = [process.execPath, entry, JSON.stringify(options)];
   const child = spawn('setpriv', ['--bounding-set', RIGHTS, ...node], {
@@ -66,9 +67,14 @@ const EVERY_ANSWER = [
   'fd77::100 ping',
 ];
 
-for (const signal of ['SIGSTOP', 'SIGKILL'] as const) {
-  test(`the VIP falls silent within the lease after ${signal} of its holder`, async (t) => {
-    const holder = await startHolder();
+for (const [fence, signal] of [
+  ['ebpf', 'SIGSTOP'],
+  ['ebpf', 'SIGKILL'],
+  ['nft', 'SIGSTOP'],
+  ['nft', 'SIGKILL'],
+] as const) {
+  test(`${fence}: the VIP falls silent within the lease after ${signal} of its holder`, async (t) => {
+    const holder = await startHolder(fence);
     try {
       const before = await interrogate(300);
       assert.deepEqual([...before.keys()].sort(), EVERY_ANSWER);
@@ -81,7 +87,11 @@ for (const signal of ['SIGSTOP', 'SIGKILL'] as const) {
         t.diagnostic(`${kind}: last answer ${lastMs.toFixed(0)} ms after ${signal}`);
       }
     } finally {
+      const gone = holder.signalCode === null ? once(holder, 'exit') : null;
       holder.kill('SIGKILL');
+      await gone;
+      // What one kind of fence left shut must not vouch for the other.
+      sweep();
     }
   });
 }
