@@ -28,7 +28,7 @@ import { unsupportedDataPath } from './lb/data-path.ts';
 import { createAddressTable } from './linux/address-table.ts';
 import { missingCapabilities } from './linux/capabilities.ts';
 import { rawNow } from './linux/clock.ts';
-import { EbpfFence } from './linux/ebpf-fence.ts';
+import { createFence } from './linux/create-fence.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
 import { createSteering } from './linux/nftables.ts';
 import { createPacketLink } from './linux/packet-link.ts';
@@ -116,7 +116,8 @@ class Agent {
     const { config, log, clock, storage, paths } = parts;
     this.#parts = parts;
     this.#table = createAddressTable(clock);
-    const fence = new EbpfFence();
+    const { fence, reason } = createFence();
+    log.info('agent.fence', { kind: fence.kind, reason });
     this.#vip = new VipController({
       clock,
       table: this.#table,

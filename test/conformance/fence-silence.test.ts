@@ -73,7 +73,7 @@ for (const [fence, signal] of [
   ['nft', 'SIGSTOP'],
   ['nft', 'SIGKILL'],
 ] as const) {
-  test(`${fence}: the VIP falls silent within the lease after ${signal} of its holder`, async (t) => {
+  test(`${fence}: the VIP is silent within the lease after ${signal} of its holder`, async (t) => {
     const holder = await startHolder(fence);
     try {
       const before = await interrogate(300);
