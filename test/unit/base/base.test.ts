@@ -88,8 +88,8 @@ describe('createLogger()', () => {
     log.warn('quorum.lost', { term: 3 });
 
     const line = JSON.parse(lines[0] ?? '') as Record<string, unknown>;
-    assert.equal(line['event'], 'quorum.lost');
-    assert.equal(line['level'], 'warn');
-    assert.equal(line['term'], 3);
+    assert.equal(line.event, 'quorum.lost');
+    assert.equal(line.level, 'warn');
+    assert.equal(line.term, 3);
   });
 });
