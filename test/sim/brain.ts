@@ -12,7 +12,7 @@ import type { LeaseSink, PeerAddress, Transport } from '../../src/cluster/ports.
 import type { Spec } from '../../src/cluster/spec.ts';
 import { type ClusterState, emptyState, type Member } from '../../src/cluster/state.ts';
 import { decodeState, encodeState } from '../../src/cluster/state-codec.ts';
-import { agentMarginMs } from '../../src/cluster/timing.ts';
+import { agentMarginMs, timingOf } from '../../src/cluster/timing.ts';
 import type { Message } from '../../src/raft/message.ts';
 import {
   emptyConfig,
@@ -21,6 +21,7 @@ import {
   type MemberConfig,
   type NodeId,
   type Snapshot,
+  type Timing,
 } from '../../src/raft/types.ts';
 import { VipController } from '../../src/vip/controller.ts';
 import { bytesHash } from './checkers/raft.ts';
@@ -124,6 +125,10 @@ export class NodeBrain implements Brain, Transport, LeaseSink {
 
   config(): MemberConfig {
     return this.#node.raftStatus().config;
+  }
+
+  timing(): Timing {
+    return timingOf(this.#node.view().state.spec.timing);
   }
 
   knows(id: NodeId): boolean {

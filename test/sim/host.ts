@@ -2,6 +2,7 @@
  * One simulated host: what lasts (disk, kernel, clock while it has power) and the process that comes
  * and goes on it. Everything that the process does to the world is watched here for the checkers.
  */
+import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import type { Prng } from '../../src/base/prng.ts';
 import type { Member } from '../../src/cluster/state.ts';
@@ -29,6 +30,7 @@ export interface Brain {
   /** The transport got a snapshot through to `to`, or not. */
   snapshotResult(to: NodeId, ok: boolean): void;
   config(): MemberConfig;
+  timing(): Timing;
   /** How far it has applied the log. */
   readonly applied: Index;
   /** Whether its transport was told where this peer is. */
@@ -184,6 +186,11 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   config(): MemberConfig | null {
     return this.#brain?.config() ?? null;
+  }
+
+  /** Of a living process. */
+  timing(): Timing {
+    return defined(this.#brain, `the program on ${this.id}`).timing();
   }
 
   isVoter(): boolean {

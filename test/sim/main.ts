@@ -8,6 +8,7 @@
  * A failure prints the end of its trace and its seed; the seed and the commit reproduce it exactly.
  */
 import { parseArgs } from 'node:util';
+import type { DrillKind, DrillResult } from './drills.ts';
 import { hunt, mutants } from './mutants.ts';
 import { type Outcome, simulate } from './simulation.ts';
 import { Trace } from './trace.ts';
@@ -45,6 +46,7 @@ async function replay(seed: number): Promise<boolean> {
 async function manySeeds(from: number, count: number): Promise<boolean> {
   const started = performance.now();
   const sums = { seeds: 0, failed: 0, events: 0, tenures: 0, committed: 0, lastedMs: 0 };
+  const drills: DrillResult[] = [];
   let slowest: Outcome | null = null;
   for (let seed = from; seed < from + count; seed++) {
     const outcome = await simulate(seed);
@@ -54,6 +56,7 @@ async function manySeeds(from: number, count: number): Promise<boolean> {
     sums.committed += outcome.committed;
     sums.lastedMs += outcome.lasted;
     if ((outcome.recoveredMs ?? 0) > (slowest?.recoveredMs ?? 0)) slowest = outcome;
+    if (outcome.drill !== null) drills.push(outcome.drill);
     if (outcome.failure === null) continue;
     sums.failed++;
     if (!values['keep-going'])
@@ -68,7 +71,18 @@ async function manySeeds(from: number, count: number): Promise<boolean> {
       `${(sums.lastedMs / 1000).toFixed(0)} s simulated in ${seconds.toFixed(1)} s; ` +
       `slowest recovery ${slowest?.recoveredMs?.toFixed(0) ?? 0} ms (seed ${slowest?.seed ?? 0})`,
   );
+  for (const kind of ['crash', 'stop'] as const) console.log(gaps(kind, drills));
   return sums.failed === 0;
+}
+
+/** How long nobody answered for the VIP, for one kind of drill. */
+function gaps(kind: DrillKind, drills: readonly DrillResult[]): string {
+  const sorted = drills.filter((one) => one.kind === kind).map((one) => one.gapMs);
+  sorted.sort((a, b) => a - b);
+  const at = (share: number): string =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]?.toFixed(0) ?? '-';
+  const shares = `median ${at(0.5)} ms, p95 ${at(0.95)} ms, max ${at(1)} ms`;
+  return `VIP away after a ${kind} of its holder, ${sorted.length} times: ${shares}`;
 }
 
 async function huntAll(): Promise<boolean> {

@@ -9,6 +9,7 @@ import { firstSnapshot, joinerLog, NodeBrain } from './brain.ts';
 import { HistoryChecker } from './checkers/history.ts';
 import { RaftChecker } from './checkers/raft.ts';
 import { VipChecker } from './checkers/vip.ts';
+import { type DrillResult, drill } from './drills.ts';
 import { Faults } from './faults.ts';
 import { SimHost } from './host.ts';
 import { VIP } from './kernel.ts';
@@ -40,6 +41,7 @@ export interface Outcome {
   readonly lasted: Millis;
   /** From the healing until the cluster was whole again; null if it was not. */
   readonly recoveredMs: Millis | null;
+  readonly drill: DrillResult | null;
   readonly options: string;
   readonly tail: readonly string[];
 }
@@ -74,6 +76,7 @@ class Run {
   readonly #workload: Workload;
   readonly #faults: Faults;
   #recoveredMs: Millis | null = null;
+  #drill: DrillResult | null = null;
 
   constructor(world: World, options: Options) {
     this.#world = world;
@@ -161,6 +164,8 @@ class Run {
     }
     this.#recoveredMs = this.#world.now - healedAt;
     await this.#quietPhase();
+    if (this.#world.failure !== null) return;
+    this.#drill = await drill({ world: this.#world, net: this.#net, hosts: this.#hosts, vip: VIP });
   }
 
   /** Whoever was admitted without hearing of it asks again. */
@@ -183,6 +188,7 @@ class Run {
       committed: this.#raft.committedIndex,
       lasted: now,
       recoveredMs: this.#recoveredMs,
+      drill: this.#drill,
       options: describeOptions(this.#options),
       tail: trace.tail,
     };

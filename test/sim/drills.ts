@@ -1,0 +1,105 @@
+/**
+ * What a healthy cluster must do, tried once at the end of each run: move the VIP quickly when its
+ * holder dies or is stopped, and stay as it is while one other host misbehaves.
+ */
+import type { Millis } from '../../src/base/clock.ts';
+import { type Prng, pick } from '../../src/base/prng.ts';
+import type { Timing } from '../../src/raft/types.ts';
+import type { SimHost } from './host.ts';
+import type { SimNet } from './net.ts';
+import type { World } from './world.ts';
+
+export type DrillKind = 'crash' | 'stop' | 'disruption';
+
+/** How long the VIP was away, for the drills that move it. */
+export interface DrillResult {
+  readonly kind: DrillKind;
+  readonly timing: Timing;
+  readonly gapMs: Millis;
+}
+
+export interface DrillParts {
+  readonly world: World;
+  readonly net: SimNet;
+  readonly hosts: readonly SimHost[];
+  readonly vip: string;
+}
+
+/** Two fsyncs, a few round trips and the kernel calls: nothing waits for a timer. */
+const STOP_BOUND_MS = 100;
+const DISRUPTION_MS = 3_000;
+
+/** A crash is noticed after E and the jitter; one split vote costs a promise more. */
+function crashBoundMs(timing: Timing): Millis {
+  return 2.2 * timing.promiseMs + 2 * timing.jitterMs + 100;
+}
+
+/** Runs one drill, chosen by the seed; null where the cluster is too small for it. */
+export async function drill(parts: DrillParts): Promise<DrillResult | null> {
+  const { world, hosts } = parts;
+  const random = world.random('drill');
+  const leader = hosts.find((host) => host.leads);
+  const config = leader?.config();
+  if (leader === undefined || config === undefined || config === null) return null;
+  if (config.voters.length < 3) return null;
+  const kind: DrillKind = pick(random, ['crash', 'stop', 'disruption'] as const);
+  const timing = leader.timing();
+  world.note('WORLD', `drill: ${kind} (E ${timing.promiseMs})`);
+  if (kind === 'disruption') return disrupt(parts, leader, random);
+  const bound = kind === 'crash' ? crashBoundMs(timing) : STOP_BOUND_MS;
+  if (kind === 'crash') leader.kill();
+  else leader.stop(() => undefined);
+  return { kind, timing, gapMs: await gap(parts, leader, bound) };
+}
+
+/**
+ * From now until another host answers; a failure beyond `bound`. That a killed holder's kernel goes
+ * on answering for a while helps nobody: who would serve is dead.
+ */
+async function gap(parts: DrillParts, former: SimHost, bound: Millis): Promise<Millis> {
+  const { world, hosts, vip } = parts;
+  const began = world.now;
+  let found: Millis | null = null;
+  const look = (): void => {
+    if (hosts.some((host) => host !== former && host.answers(vip))) found ??= world.now;
+  };
+  await world.run(began + 2 * bound + 1_000, look, () => found !== null);
+  const gapMs = (found ?? Number.POSITIVE_INFINITY) - began;
+  if (gapMs > bound) world.fail('quick-failover', `the VIP was away for ${gapMs.toFixed(0)} ms`);
+  return gapMs;
+}
+
+/** One follower flaps, restarts and sleeps; whoever leads goes on leading. */
+async function disrupt(parts: DrillParts, leader: SimHost, random: Prng): Promise<null> {
+  const { world, net, hosts, vip } = parts;
+  const term = leader.lease?.term;
+  const rebel = pick(
+    random,
+    hosts.filter((host) => host !== leader && host.isVoter()),
+  );
+  const flaps: readonly (() => void)[] = [
+    () => rebel.kill(),
+    () => rebel.start(),
+    () => rebel.pause(600 * random()),
+    () => rebel.changeRates(),
+    () => net.cut(pick(random, hosts).id, rebel.id),
+    () => net.cut(rebel.id, pick(random, hosts).id),
+    () => net.restoreAll(),
+  ];
+  const flap = (): void => {
+    if (world.now >= until) return;
+    pick(random, flaps)();
+    world.after(300 * random(), flap);
+  };
+  const until = world.now + DISRUPTION_MS;
+  flap();
+  await world.run(until, () => {
+    const { lease } = leader;
+    if (lease?.role !== 'leader' || lease.term !== term) {
+      world.fail('no-disruption', `${rebel.id} unseated ${leader.id} from term ${term}`);
+    } else if (!leader.answers(vip)) {
+      world.fail('no-disruption', `${rebel.id} made ${leader.id} drop the VIP`);
+    }
+  });
+  return null;
+}
