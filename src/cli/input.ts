@@ -1,6 +1,5 @@
 /** What a command reads from a file or, for `-`, from standard input. */
 import { readFile, stat } from 'node:fs/promises';
-import { parseDocument } from 'yaml';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -28,13 +27,12 @@ export async function readInput(terminal: Terminal, path: string): Promise<strin
 /** A YAML or JSON document from a file; `-` for standard input. */
 export async function readDocument(terminal: Terminal, path: string): Promise<unknown> {
   const text = await readInput(terminal, path);
-  const document = parseDocument(text);
-  const [problem] = document.errors;
-  if (problem === undefined) return document.toJS();
-  const [reason] = problem.message.split('\n');
+  const { parseYaml } = await import('./yaml.ts');
+  const parsed = parseYaml(text);
+  if (parsed.ok) return parsed.value;
   throw new OperatingError({
     code: 'not-yaml',
-    message: `${nameOf(path)} is not YAML: ${reason?.replace(/:$/, '')}`,
+    message: `${nameOf(path)} is not YAML: ${parsed.why}`,
     hint: 'correct it; nothing was changed',
     facts: { path },
   });

@@ -1,5 +1,4 @@
 /** `holdfast get spec`: the spec with every default filled in, ready to be edited and applied. */
-import { stringify } from 'yaml';
 import { type OutputOptions, printJson, type Register, withAgent, withOutput } from '../context.ts';
 
 export const registerGet: Register = (program, context, done) => {
@@ -18,7 +17,8 @@ export const registerGet: Register = (program, context, done) => {
           printJson(context.terminal, document);
           return 0;
         }
-        context.terminal.out(stringify(document));
+        const { formatYaml } = await import('../yaml.ts');
+        context.terminal.out(formatYaml(document));
         return 0;
       }),
     );
