@@ -1,6 +1,6 @@
 /**
- * What an idle cluster of three costs: CPU and resident memory of each agent with all its workers
- * over 30 s (SECONDS=…), and how long an agent takes from its start to being ready.
+ * What an idle cluster of three costs: CPU and memory of each agent with its worker over 30 s
+ * (SECONDS=…), and how long an agent takes from its start to taking admin connections.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { ApiServer } from '../test/lab/api-server.ts';
@@ -15,8 +15,10 @@ const ticksPerSecond = 100;
 
 interface Usage {
   readonly cpuSeconds: number;
-  readonly rssMb: number;
-  readonly processes: number;
+  /** Resident memory of each process, largest first. */
+  readonly rssMb: readonly number[];
+  /** Resident memory with shared pages divided among those who share them. */
+  readonly pssMb: number;
 }
 
 /** The agent (leader of its process group) and everything that it started. */
@@ -27,8 +29,8 @@ function usageOf(group: number): Usage {
     .filter((stat) => stat.group === group);
   return {
     cpuSeconds: mine.reduce((sum, { ticks }) => sum + ticks, 0) / ticksPerSecond,
-    rssMb: mine.reduce((sum, { rssMb }) => sum + rssMb, 0),
-    processes: mine.length,
+    rssMb: mine.map(({ rssMb }) => rssMb).sort((a, b) => b - a),
+    pssMb: mine.reduce((sum, { pssMb }) => sum + pssMb, 0),
   };
 }
 
@@ -36,6 +38,7 @@ interface Stat {
   readonly group: number;
   readonly ticks: number;
   readonly rssMb: number;
+  readonly pssMb: number;
 }
 
 /** proc(5): after the name in parentheses come state, ppid, pgrp, …, utime (12th), stime. */
@@ -43,12 +46,13 @@ function statOf(pid: string): readonly Stat[] {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    const rssKb = Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+    const memory = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    const mb = (name: string): number =>
+      Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(memory)?.[1] ?? 0) / 1_024;
     const ticks = Number(fields[11]) + Number(fields[12]);
-    return [{ group: Number(fields[2]), ticks, rssMb: rssKb / 1_024 }];
+    return [{ group: Number(fields[2]), ticks, rssMb: mb('Rss'), pssMb: mb('Pss') }];
   } catch {
-    return []; // It ended meanwhile.
+    return []; // It ended meanwhile, or is a thread of the kernel.
   }
 }
 
@@ -76,10 +80,11 @@ const rows = lab.hosts.map((host, i) => {
     host.name,
     host === leader ? 'leader' : 'follower',
     `${(100 * cpu).toFixed(1)} %`,
-    `${(after[i]?.rssMb ?? 0).toFixed(0)} MB`,
-    `${after[i]?.processes ?? 0}`,
+    `${(after[i]?.rssMb ?? []).map((mb) => mb.toFixed(0)).join(' + ')} MB`,
+    `${(after[i]?.pssMb ?? 0).toFixed(0)} MB`,
     `${(startTimes[i] ?? 0).toFixed(0)} ms`,
   ];
 });
 console.log(`An idle cluster of three over ${seconds} s, on Node ${process.versions.node}\n`);
-console.log(table([['host', 'role', 'cpu', 'rss', 'processes', 'ready after'], ...rows]));
+const head = ['host', 'role', 'cpu', 'rss (agent + worker)', 'pss', 'ready after'];
+console.log(table([head, ...rows]));

@@ -6,7 +6,7 @@
  */
 import { monotonicMs } from './clock.ts';
 import { PacketTap } from './packet-tap.ts';
-import { sendEvent, serveStation, stationConfig } from './station-child.ts';
+import { sendEvent, serveStation, stationConfig, takePrecedence } from './station-child.ts';
 import { type Claim, claimOf, knock, question, type Station } from './wire.ts';
 
 export interface ObserverConfig {
@@ -32,8 +32,11 @@ export interface Record {
 /** How often each VIP is asked for; the resolution of everything that the observer says. */
 const questionEveryMs = 5;
 const knockEveryQuestions = 2;
-/** A VIP that nobody claimed for so long is reported as unheld. */
-const unheldAfterMs = 40;
+/**
+ * A VIP for which so many questions found no answer is reported as unheld. Questions are counted
+ * and not time, so that a pause of the observer itself is not taken for a silence of the holder.
+ */
+const unheldAfterQuestions = 8;
 
 const config = stationConfig<ObserverConfig>();
 const tap = new PacketTap();
@@ -41,7 +44,7 @@ const vips = new Set(config.vips);
 const hostOfPort = new Map(config.ports.map(({ index, host }) => [index, host]));
 const questions = config.vips.map((vip) => question(config.self, vip));
 const records: Record[] = [];
-const holder = new Map<string, { host: string | null; at: number }>();
+const holder = new Map<string, { host: string | null; at: number; round: number }>();
 let round = 0;
 let nextQuestionAt = monotonicMs();
 
@@ -59,15 +62,14 @@ function ask(): void {
 function note(record: Record): void {
   records.push(record);
   const before = holder.get(record.vip);
-  holder.set(record.vip, { host: record.host, at: record.at });
+  holder.set(record.vip, { host: record.host, at: record.at, round });
   if (before?.host !== record.host) sendEvent('holder', { ...record });
 }
 
 function noteSilence(): void {
-  const now = monotonicMs();
-  for (const [vip, { host, at }] of holder) {
-    if (host === null || now - at < unheldAfterMs) continue;
-    holder.set(vip, { host: null, at });
+  for (const [vip, { host, at, round: answered }] of holder) {
+    if (host === null || round - answered < unheldAfterQuestions) continue;
+    holder.set(vip, { host: null, at, round });
     sendEvent('holder', { vip, host: null, at });
   }
 }
@@ -94,6 +96,7 @@ function turn(): void {
   setImmediate(turn);
 }
 
+takePrecedence();
 turn();
 serveStation({
   records: () => records,

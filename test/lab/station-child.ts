@@ -1,4 +1,5 @@
 /** The program's end of a station: answers the test's requests, and ends when the test is gone. */
+import { constants, setPriority } from 'node:os';
 import type { StationMessage, StationRequest } from './station.ts';
 
 export type Handlers = Readonly<Record<string, (argument: unknown) => unknown | Promise<unknown>>>;
@@ -12,6 +13,15 @@ export function stationConfig<T>(): T {
 export function serveStation(handlers: Handlers): void {
   process.on('message', (message) => void answer(message as StationRequest, handlers));
   process.on('disconnect', () => process.exit(0));
+}
+
+/** For instruments: what they measure must not be their own waiting for a processor. */
+export function takePrecedence(): void {
+  try {
+    setPriority(constants.priority.PRIORITY_HIGHEST);
+  } catch {
+    // A container may forbid it; then a busy machine blurs the measurement, and no more.
+  }
 }
 
 export function sendEvent(name: string, value: unknown): void {

@@ -4,7 +4,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import { monotonicMs } from './clock.ts';
-import { serveStation, stationConfig } from './station-child.ts';
+import { serveStation, stationConfig, takePrecedence } from './station-child.ts';
 
 export interface TrafficConfig {
   readonly address: string;
@@ -117,6 +117,7 @@ function keepStream(): void {
   });
 }
 
+takePrecedence();
 schedule();
 for (let i = 0; i < config.streams; i++) keepStream();
 
