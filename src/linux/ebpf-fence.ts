@@ -116,7 +116,9 @@ export class EbpfFence implements Fence {
       this.#guardedVips.add(address);
     }
     if ([...wanted].some((index) => this.#bypassed(index))) this.#moveToFront();
-    for (const index of wanted) if (!this.#guards(index)) this.#attach(index);
+    for (const index of wanted) {
+      if (!this.#guards(index) || !this.#filters(index)) this.#attach(index);
+    }
     for (const index of [...this.#guardedLinks]) if (!wanted.has(index)) this.#detach(index);
     if (!this.#swept) this.#takeOver(wanted);
     for (const address of [...this.#guardedVips]) {
@@ -194,9 +196,17 @@ export class EbpfFence implements Fence {
    * Whether our present programs stand on both sides of the interface, first where there is TCX.
    */
   #guards(index: number): boolean {
+    if (!this.#hasTcx) return this.#filters(index);
     return DIRECTIONS.every((direction) => {
       const { id } = this.#programs[direction];
-      if (this.#hasTcx) return queryTcx(index, Tcx[direction])?.ids[0] === id;
+      return queryTcx(index, Tcx[direction])?.ids[0] === id;
+    });
+  }
+
+  /** Whether our present programs are clsact's filters as well. */
+  #filters(index: number): boolean {
+    return DIRECTIONS.every((direction) => {
+      const { id } = this.#programs[direction];
       return filterProgramId(this.#socket, index, direction) === id;
     });
   }

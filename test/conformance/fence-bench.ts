@@ -27,6 +27,8 @@ const ANSWER_MS = 30;
 export interface FenceBench {
   /** Asks everything about the addresses once, from the neighbour; which of it was answered. */
   answers(addresses?: readonly string[]): Promise<string[]>;
+  /** What of or about the VIPs has reached the neighbour since the last question. */
+  heard(): string[];
   /** Announces the VIPs by a packet socket; whether each frame was taken, and which arrived. */
   announce(): Promise<{ readonly taken: boolean[]; readonly arrived: string[] }>;
   /** Asks by ARP for the IPv4 VIP from the neighbour on `eth1`. */
@@ -71,6 +73,7 @@ export function fenceBench(): FenceBench {
       await pause(ANSWER_MS);
       return answered(wire, addresses);
     },
+    heard: () => answered(wire, addressesOfVips),
     async announce() {
       wire.take();
       const frames = VIPS.flatMap((vip) => announcement(vip.address, hostMac));
