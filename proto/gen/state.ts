@@ -146,6 +146,8 @@ export interface HardStateRecord {
   vote: string;
   commit: number;
   promiseMaxMs: number;
+  /** The end of the log when this was written: a log that ends elsewhere is damaged. */
+  lastIndex: number;
 }
 
 export interface MemberConfig {
@@ -477,7 +479,7 @@ export const EntryRecord: MessageFns<EntryRecord> = {
 };
 
 function createBaseHardStateRecord(): HardStateRecord {
-  return { term: 0, vote: "", commit: 0, promiseMaxMs: 0 };
+  return { term: 0, vote: "", commit: 0, promiseMaxMs: 0, lastIndex: 0 };
 }
 
 export const HardStateRecord: MessageFns<HardStateRecord> = {
@@ -493,6 +495,9 @@ export const HardStateRecord: MessageFns<HardStateRecord> = {
     }
     if (message.promiseMaxMs !== 0) {
       writer.uint32(32).uint64(message.promiseMaxMs);
+    }
+    if (message.lastIndex !== 0) {
+      writer.uint32(40).uint64(message.lastIndex);
     }
     return writer;
   },
@@ -540,6 +545,14 @@ export const HardStateRecord: MessageFns<HardStateRecord> = {
             }
 
             message.promiseMaxMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.lastIndex = longToNumber(reader.uint64());
             continue;
           }
         }

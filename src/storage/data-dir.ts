@@ -9,6 +9,7 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promi
 import { Level } from 'level';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import { emptyHardState, type Snapshot } from '../raft/types.ts';
+import { checkJournals } from './journal-check.ts';
 import {
   decodeIdentity,
   encodeHardState,
@@ -32,24 +33,26 @@ export function storePath(dir: string): string {
   return `${dir}/log`;
 }
 
-/** Opens the LevelDB store of `dir`; its errors come as refusals. */
+/** Opens the LevelDB store of `dir`, if it is whole; errors come as refusals. */
 export async function openStore(dir: string, createIfMissing: boolean): Promise<Store> {
-  const store: Store = new Level(storePath(dir), {
-    keyEncoding: 'utf8',
-    valueEncoding: 'view',
-    createIfMissing,
-    // Values are small and of high entropy where they are not; saves a millisecond a write.
-    compression: false,
-    // Everything is read once, at the start.
-    cacheSize: 256 * 1024,
-    writeBufferSize: 1024 * 1024,
-  });
   try {
+    // Before the constructor: it begins to open, and thereby to repair, by itself.
+    if (!createIfMissing) await checkJournals(storePath(dir));
+    const store: Store = new Level(storePath(dir), {
+      keyEncoding: 'utf8',
+      valueEncoding: 'view',
+      createIfMissing,
+      // Values are small; saves a millisecond a write.
+      compression: false,
+      // Everything is read once, at the start.
+      cacheSize: 256 * 1024,
+      writeBufferSize: 1024 * 1024,
+    });
     await store.open();
+    return store;
   } catch (error) {
     throw openFailure(dir, error);
   }
-  return store;
 }
 
 /**
@@ -96,7 +99,7 @@ function firstValues(identity: Identity, bootstrap: Snapshot | null) {
   const put = (key: string, value: Uint8Array) => ({ type: 'put' as const, key, value });
   return [
     put(identityKey, encodeIdentity(identity)),
-    put(hardKey, encodeHardState({ ...emptyHardState, term, commit: index })),
+    put(hardKey, encodeHardState({ ...emptyHardState, term, commit: index }, index)),
     ...(bootstrap === null ? [] : [put(snapshotKey, encodeSnapshot(bootstrap))]),
   ];
 }

@@ -7,7 +7,7 @@
 import { type Clock, sleep } from '../base/clock.ts';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import type { LogBatch, LogStorage } from '../cluster/ports.ts';
-import type { Entry, HardState, Index, LogReader, Snapshot } from '../raft/types.ts';
+import type { Entry, EntryId, HardState, Index, LogReader, Snapshot } from '../raft/types.ts';
 import { openStore, readIdentity, type Store } from './data-dir.ts';
 import { type IndexRange, LogImage } from './log-image.ts';
 import {
@@ -25,7 +25,7 @@ import {
   isEntryKey,
   snapshotKey,
 } from './records.ts';
-import { dataCorrupt, dataForeign } from './refusals.ts';
+import { dataCorrupt, dataForeign, openFailure } from './refusals.ts';
 
 export interface OpenOptions {
   /** Who is expected to live here; null to take whoever does. */
@@ -91,34 +91,47 @@ export interface StoreContents {
 /** Reads and checks everything; a hole or a wrong checksum is `data-corrupt`. */
 export async function readStore(store: Store): Promise<StoreContents> {
   let identity: Identity | undefined;
-  let hard: HardState | undefined;
+  let ending: { readonly hard: HardState; readonly lastIndex: Index } | undefined;
   let snapshot: Snapshot | undefined;
   const entries: Entry[] = [];
-  for await (const [key, value] of store.iterator()) {
+  for await (const [key, value] of readAll(store)) {
     if (key === identityKey) identity = decodeIdentity(value);
-    else if (key === hardKey) hard = decodeHardState(value);
+    else if (key === hardKey) ending = decodeHardState(value);
     else if (key === snapshotKey) snapshot = decodeSnapshot(value);
     else if (isEntryKey(key)) entries.push(decodeEntry(key, value));
     else throw dataCorrupt(`it holds ${JSON.stringify(key)}, which is not ours`);
   }
   if (identity === undefined) throw dataCorrupt('the identity is missing');
-  if (hard === undefined) throw dataCorrupt('the hard state is missing');
-  checkLog(hard, snapshot?.meta.index ?? 0, snapshot?.meta.term ?? 0, entries);
-  return { identity, hard, snapshot, entries };
+  if (ending === undefined) throw dataCorrupt('the hard state is missing');
+  const start = snapshot?.meta ?? { index: 0, term: 0 };
+  checkLog(ending.hard, ending.lastIndex, start, entries);
+  return { identity, hard: ending.hard, snapshot, entries };
+}
+
+/** Every pair of the store; LevelDB's own complaints come as refusals. */
+async function* readAll(store: Store): AsyncGenerator<readonly [string, Uint8Array]> {
+  try {
+    yield* store.iterator();
+  } catch (error) {
+    throw openFailure(store.location, error);
+  }
 }
 
 /**
  * LevelDB drops a batch that was torn by a crash as a whole, and nothing was acknowledged that was
- * not synced. So a hole or a log that ends before the commit is damage, wherever it lies.
+ * not synced. So a hole, or a log that does not end where it should, is damage, wherever it lies.
  */
-function checkLog(hard: HardState, start: Index, startTerm: number, entries: readonly Entry[]) {
-  let before = { index: start, term: startTerm };
+function checkLog(hard: HardState, lastIndex: Index, start: EntryId, entries: readonly Entry[]) {
+  let before = start;
   for (const entry of entries) {
     if (entry.index !== before.index + 1) {
       throw dataCorrupt(`the log has a hole after entry ${before.index}`);
     }
     if (entry.term < before.term) throw dataCorrupt(`the term falls at entry ${entry.index}`);
     before = entry;
+  }
+  if (before.index !== lastIndex) {
+    throw dataCorrupt(`the log ends at entry ${before.index} and not at ${lastIndex}`);
   }
   if (before.index < hard.commit) {
     throw dataCorrupt(`the log ends at ${before.index}, before its commit at ${hard.commit}`);
@@ -194,7 +207,8 @@ class LevelLogStorage implements LogStorage {
     }
     for (const entry of batch.entries)
       operations.push(put(entryKey(entry.index), encodeEntry(entry)));
-    if (batch.hard !== undefined) operations.push(put(hardKey, encodeHardState(batch.hard)));
+    const { hard } = this.#image.initialState();
+    operations.push(put(hardKey, encodeHardState(hard, this.#image.lastIndex())));
     return this.#write(operations, sync);
   }
 

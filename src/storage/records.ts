@@ -86,14 +86,16 @@ export function decodeEntry(key: string, bytes: Uint8Array): Entry {
   return { index, term, type: type === EntryType.NORMAL ? 'normal' : 'conf-change', data: own };
 }
 
-export function encodeHardState(hard: HardState): Uint8Array {
-  const record = { ...hard, vote: hard.vote ?? '' };
+/** @param lastIndex where the log ends once this is written. */
+export function encodeHardState(hard: HardState, lastIndex: Index): Uint8Array {
+  const record = { ...hard, vote: hard.vote ?? '', lastIndex };
   return seal(hardKey, HardStateRecord.encode(record).finish());
 }
 
-export function decodeHardState(bytes: Uint8Array): HardState {
-  const hard = unseal(hardKey, bytes, (body) => HardStateRecord.decode(body));
-  return { ...hard, vote: hard.vote || null };
+export function decodeHardState(bytes: Uint8Array): { hard: HardState; lastIndex: Index } {
+  const record = unseal(hardKey, bytes, (body) => HardStateRecord.decode(body));
+  const { term, vote, commit, promiseMaxMs, lastIndex } = record;
+  return { hard: { term, vote: vote || null, commit, promiseMaxMs }, lastIndex };
 }
 
 export function encodeSnapshot(snapshot: Snapshot): Uint8Array {

@@ -41,6 +41,9 @@ export function dataForeign(dir: string, detail: string): OperatingError {
   });
 }
 
+/** LevelDB's words for files that are not as it left them. */
+const damage = /corruption|checksum|no such file|does not exist|invalid argument/i;
+
 /** What LevelDB or the file system said when the directory was opened or written. */
 export function openFailure(dir: string, error: unknown): OperatingError {
   if (error instanceof OperatingError) return error;
@@ -56,7 +59,7 @@ export function openFailure(dir: string, error: unknown): OperatingError {
       cause: error,
     });
   }
-  if (code === 'LEVEL_CORRUPTION') return dataCorrupt(detail, error);
+  if (code?.startsWith('LEVEL_') && damage.test(detail)) return dataCorrupt(detail, error);
   if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || /permission/i.test(detail)) {
     return new OperatingError({
       code: 'data-not-writable',
