@@ -12,8 +12,7 @@
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { describeError, OperatingError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { Announcer } from './announcer.ts';
-import { announcement } from './frames.ts';
+import { Announcing } from './announcing.ts';
 import { type Eligibility, linkTrouble, vipEligibility } from './placement.ts';
 import { plan } from './plan.ts';
 import type {
@@ -54,11 +53,9 @@ export interface VipTransition {
   readonly epoch: number | null;
 }
 
-export interface VipCounters {
+interface OwnCounters {
   claims: number;
   withdrawals: number;
-  announcementsSent: number;
-  announcementsFailed: number;
   fenceRenewals: number;
   /** The fence was found missing or bypassed while holding. */
   fenceLosses: number;
@@ -68,13 +65,14 @@ export interface VipCounters {
   repairs: number;
 }
 
+export interface VipCounters extends OwnCounters {
+  announcementsSent: number;
+  announcementsFailed: number;
+}
+
 interface HeldVip {
   readonly vip: VipPlacement;
   readonly epoch: number;
-  readonly announcer: Announcer;
-  /** Where the link has been told the VIP is. */
-  mac: string;
-  up: boolean;
 }
 
 interface Report {
@@ -90,11 +88,10 @@ export class VipController {
   readonly #held = new Map<string, HeldVip>();
   readonly #reports = new Map<string, Report>();
   readonly #listeners: ((transition: VipTransition) => void)[] = [];
-  readonly #counters: VipCounters = {
+  readonly #announcing: Announcing;
+  readonly #counters: OwnCounters = {
     claims: 0,
     withdrawals: 0,
-    announcementsSent: 0,
-    announcementsFailed: 0,
     fenceRenewals: 0,
     fenceLosses: 0,
     lateDrops: 0,
@@ -110,10 +107,16 @@ export class VipController {
   #fenceTrouble: string | null = null;
   #watch: { close(): void } | null = null;
   #dropTimer: Timer | null = null;
-  #announceTimer: Timer | null = null;
 
   constructor(parts: VipControllerParts) {
     this.#parts = parts;
+    const mayAnnounce = (now: Millis): boolean => {
+      if (this.#forbidden(now) === null) return true;
+      this.#pass();
+      return false;
+    };
+    const { clock, link, log } = parts;
+    this.#announcing = new Announcing({ clock, link, log, mayAnnounce });
   }
 
   /** Removes what a former process left, and begins to watch. Nothing is held before. */
@@ -180,7 +183,8 @@ export class VipController {
   }
 
   counters(): Readonly<VipCounters> {
-    return { ...this.#counters };
+    const { sent, failed } = this.#announcing.counters;
+    return { ...this.#counters, announcementsSent: sent, announcementsFailed: failed };
   }
 
   /** Calls back after each VIP that began or ended to be held. */
@@ -260,7 +264,6 @@ export class VipController {
     const complete = this.#held.size === this.#desired.vips.length;
     this.#nextPassAt = now + (complete ? PASS_EVERY_MS : RETRY_EVERY_MS);
     this.#scheduleDrop();
-    this.#scheduleAnnouncement();
   }
 
   /**
@@ -285,7 +288,8 @@ export class VipController {
     const { clock, table, fence, log } = this.#parts;
     const { hold } = this.#desired;
     const link = links.find(({ name }) => name === vip.interface);
-    if (hold === null || link === undefined || link.mac === null) return;
+    const mac = link?.mac ?? null;
+    if (hold === null || link === undefined || mac === null) return;
     try {
       table.put(vip, this.#lifetimeSeconds());
     } catch (error) {
@@ -302,9 +306,8 @@ export class VipController {
     }
     fence.open(this.#deadline);
     const former = this.#held.get(vip.address);
-    const announcer = new Announcer(now);
-    this.#held.set(vip.address, { vip, epoch: hold.epoch, announcer, mac: link.mac, up: link.up });
-    this.#announceDue(now);
+    this.#held.set(vip.address, { vip, epoch: hold.epoch });
+    this.#announcing.begin(vip, { ...link, mac });
     if (former !== undefined) {
       this.#counters.repairs++;
       log.warn('vip.repaired', { ...vip, reason: 'somebody removed the address' });
@@ -322,22 +325,18 @@ export class VipController {
 
   #keep(vip: VipPlacement, links: readonly Link[]): void {
     const { clock, table } = this.#parts;
-    const held = this.#held.get(vip.address);
     const link = links.find(({ name }) => name === vip.interface);
-    if (held === undefined || link === undefined) return;
+    if (link === undefined) return;
     if (clock.now() >= this.#refreshAt) table.put(vip, this.#lifetimeSeconds());
     this.#explain(vip.address, linkTrouble(vip.interface, links) ?? this.#desired.reason);
-    // The link came back, or its frames now come from another port: the neighbours must learn.
-    const moved = link.mac !== null && link.mac !== held.mac;
-    if (moved || (link.up && !held.up)) held.announcer.restart(clock.now());
-    held.mac = link.mac ?? held.mac;
-    held.up = link.up;
+    this.#announcing.see(vip, link);
   }
 
   /** Lets go of everything. Whatever fails, the rest is tried; then the first failure is thrown. */
   #letGo(reason: string): void {
     const { fence, table } = this.#parts;
-    this.#cancelTimers();
+    this.#dropTimer?.cancel();
+    this.#dropTimer = null;
     this.#nextPassAt = Number.NEGATIVE_INFINITY;
     const failures: unknown[] = [];
     const attempt = (act: () => void): void => {
@@ -361,6 +360,7 @@ export class VipController {
 
   #withdraw(address: string, reason: string): void {
     const { table, log } = this.#parts;
+    this.#announcing.end(address);
     table.remove(address);
     const held = this.#held.get(address);
     this.#held.delete(address);
@@ -378,38 +378,6 @@ export class VipController {
     return Math.ceil(leftMs / 1000) + SPARE_LIFETIME_SECONDS;
   }
 
-  #announceDue(now: Millis): void {
-    for (const { vip, mac, announcer } of this.#held.values()) {
-      if (!announcer.due(now)) continue;
-      for (const frame of announcement(vip.address, mac)) {
-        const { ok, error } = this.#parts.link.send(vip.interface, frame);
-        if (ok) this.#counters.announcementsSent++;
-        else {
-          this.#counters.announcementsFailed++;
-          this.#parts.log.debug('vip.announcement-failed', { ...vip, reason: error });
-        }
-      }
-    }
-  }
-
-  #scheduleAnnouncement(): void {
-    this.#announceTimer?.cancel();
-    this.#announceTimer = null;
-    if (this.#held.size === 0) return;
-    const { clock } = this.#parts;
-    const next = Math.min(
-      ...[...this.#held.values()].map(({ announcer }) => announcer.nextDeadline()),
-    );
-    this.#announceTimer = clock.after(next - clock.now(), () => {
-      const now = clock.now();
-      if (this.#forbidden(now) !== null) this.#pass();
-      else {
-        this.#announceDue(now);
-        this.#scheduleAnnouncement();
-      }
-    });
-  }
-
   /** One timer for the whole tenure: when it rings, it asks how far the lease reaches by now. */
   #scheduleDrop(): void {
     if (this.#dropTimer !== null) return;
@@ -419,13 +387,6 @@ export class VipController {
       if (this.#forbidden(clock.now()) !== null) this.#pass();
       else this.#scheduleDrop();
     });
-  }
-
-  #cancelTimers(): void {
-    this.#dropTimer?.cancel();
-    this.#dropTimer = null;
-    this.#announceTimer?.cancel();
-    this.#announceTimer = null;
   }
 
   #report(address: string): Report {
