@@ -9,7 +9,7 @@ import { type PlacedVip, placeVips } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
-import { prng } from './base/prng.ts';
+import { type Prng, prng } from './base/prng.ts';
 import { eligibilityOf, type VipDuty } from './cluster/assign.ts';
 import { Control } from './cluster/control.ts';
 import { Duties } from './cluster/duties.ts';
@@ -98,6 +98,7 @@ interface AgentParts {
 
 class Agent {
   readonly #parts: AgentParts;
+  readonly #random: Prng;
   readonly #table: ReturnType<typeof createAddressTable>;
   readonly #vip: VipController;
   readonly #lb: LbController;
@@ -112,9 +113,11 @@ class Agent {
   #placed: readonly PlacedVip[] = [];
   #end: (exitCode: number) => void = () => undefined;
 
+  /** Everything is plugged together here, and nothing begins. */
   constructor(parts: AgentParts) {
-    const { config, log, clock, storage, paths } = parts;
+    const { config, log, clock } = parts;
     this.#parts = parts;
+    this.#random = prng(randomInt(2 ** 47));
     this.#table = createAddressTable(clock);
     const { fence, reason } = createFence();
     log.info('agent.fence', { kind: fence.kind, reason });
@@ -126,70 +129,19 @@ class Agent {
       log,
       marginMs: agentMarginMs,
     });
-    const random = prng(randomInt(2 ** 47));
     this.#lb = new LbController({
       clock,
-      random,
+      random: this.#random,
       log,
       workers: createWorkerHost({ entry: workerEntry() }),
       steering: createSteering(),
     });
-    this.#duties = new Duties({
-      clock,
-      marginMs: agentMarginMs,
-      vip: {
-        take: (duty) => this.#takeDuty(duty),
-        renew: (deadline) => this.#vip.renew(deadline),
-      },
-      balance: (frontends) => this.#lb.set({ frontends }),
-      problem: (state) => this.#place(state),
-    });
-    this.#node = new ClusterNode(
-      { selfId: config.node.id },
-      {
-        clock,
-        storage,
-        log,
-        rng: random,
-        sink: this.#duties,
-        transport: {
-          send: (message) => this.#rpc.transport.send(message),
-          setPeers: (peers) => this.#rpc.transport.setPeers(peers),
-        },
-        // The first turn reads what has arrived, the second runs after it.
-        yieldToIo: (callback) => void setImmediate(() => setImmediate(callback)),
-        onFatal: (error) => this.#fail(error),
-      },
-    );
+    this.#duties = this.#newDuties();
+    this.#node = this.#newNode();
     this.#renewal = this.#newRenewal();
-    this.#sources = {
-      clock,
-      version,
-      name: config.node.name,
-      node: this.#node,
-      vip: this.#vip,
-      lb: this.#lb,
-      fences: [fence.kind, 'lifetime'],
-      peers: () => this.#rpc.peers(),
-      placed: () => this.#placed,
-      eligibility: () =>
-        eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
-      alarms: () => [...this.#timeAlarms.values()],
-    };
-    this.#rpc = this.#newRpc(random);
-    this.#reporter = new SelfReporter({
-      clock,
-      log,
-      node: this.#node,
-      report: (report) => this.#rpc.operations.report(report),
-      facts: () => ({
-        version,
-        formatVersion,
-        address: config.advertise,
-        certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
-        macs: this.#macs(),
-      }),
-    });
+    this.#sources = this.#newSources(fence.kind);
+    this.#rpc = this.#newRpc();
+    this.#reporter = this.#newReporter();
     this.#http = new HttpServer({
       ...listenAt(config.http.listen, defaultHttpPort),
       log,
@@ -197,13 +149,11 @@ class Agent {
       livez: () => livez(this.#sources),
       readyz: () => readyz(this.#sources),
     });
-    log.debug('agent.assembled', { dataDir: paths.dataDir });
   }
 
   /** Resolves with the exit status, once everything has been let go. */
   async run(watchdogMs: number | null): Promise<number> {
     const { log, notifier, clock, config } = this.#parts;
-    const startedAt = performance.now();
     const ended = new Promise<number>((resolve) => {
       this.#end = resolve;
     });
@@ -216,7 +166,11 @@ class Agent {
       await this.#http.start();
       this.#begin();
       notifier.ready();
-      log.info('agent.ready', { version, listen: config.listen, startMs: uptimeMs(startedAt) });
+      log.info('agent.ready', {
+        version,
+        listen: config.listen,
+        startMs: Math.round(process.uptime() * 1000),
+      });
       const watchdog = watchdogMs === null ? null : beat(clock, watchdogMs / 2, notifier);
       const exitCode = await ended;
       watchdog?.cancel();
@@ -289,6 +243,74 @@ class Agent {
     return links.flatMap(({ mac }) => (mac === null ? [] : [mac])).sort();
   }
 
+  #newDuties(): Duties {
+    return new Duties({
+      clock: this.#parts.clock,
+      marginMs: agentMarginMs,
+      vip: {
+        take: (duty) => this.#takeDuty(duty),
+        renew: (deadline) => this.#vip.renew(deadline),
+      },
+      balance: (frontends) => this.#lb.set({ frontends }),
+      problem: (state) => this.#place(state),
+    });
+  }
+
+  #newNode(): ClusterNode {
+    const { config, clock, storage, log } = this.#parts;
+    return new ClusterNode(
+      { selfId: config.node.id },
+      {
+        clock,
+        storage,
+        log,
+        rng: this.#random,
+        sink: this.#duties,
+        transport: {
+          send: (message) => this.#rpc.transport.send(message),
+          setPeers: (peers) => this.#rpc.transport.setPeers(peers),
+        },
+        // The first turn reads what has arrived, the second runs after it.
+        yieldToIo: (callback) => void setImmediate(() => setImmediate(callback)),
+        onFatal: (error) => this.#fail(error),
+      },
+    );
+  }
+
+  #newSources(fence: string): FactSources {
+    return {
+      clock: this.#parts.clock,
+      version,
+      name: this.#parts.config.node.name,
+      node: this.#node,
+      vip: this.#vip,
+      lb: this.#lb,
+      fences: [fence, 'lifetime'],
+      peers: () => this.#rpc.peers(),
+      placed: () => this.#placed,
+      eligibility: () =>
+        eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
+      alarms: () => [...this.#timeAlarms.values()],
+    };
+  }
+
+  #newReporter(): SelfReporter {
+    const { config, clock, log } = this.#parts;
+    return new SelfReporter({
+      clock,
+      log,
+      node: this.#node,
+      report: (report) => this.#rpc.operations.report(report),
+      facts: () => ({
+        version,
+        formatVersion,
+        address: config.advertise,
+        certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
+        macs: this.#macs(),
+      }),
+    });
+  }
+
   #newRenewal(): Renewal {
     const { config, log, clock, paths, pki } = this.#parts;
     const { id: nodeId, name } = config.node;
@@ -311,7 +333,7 @@ class Agent {
     });
   }
 
-  #newRpc(random: () => number): Rpc {
+  #newRpc(): Rpc {
     const { config, log, clock, paths, pki } = this.#parts;
     const control = new Control({
       node: this.#node,
@@ -335,7 +357,7 @@ class Agent {
         caCertificate: pki.ca.certificate,
       },
       clock,
-      random,
+      random: this.#random,
       log,
       standingOf: (id) => standing(this.#node.view().state, id),
       operations: control,
@@ -420,9 +442,4 @@ async function attempt(log: Logger, part: string, stop: () => unknown): Promise<
   } catch (error) {
     log.error('agent.stop-failed', { part, why: describeError(error) });
   }
-}
-
-/** Since the process began, which is what a person waits for. */
-function uptimeMs(now: number): number {
-  return Math.round(now);
 }
