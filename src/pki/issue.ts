@@ -92,8 +92,8 @@ export interface NodeCertificateRequest {
 }
 
 /**
- * Signs a node certificate (PEM) for one year, or less where the CA ends earlier. Of the request only
- * the key counts: every name comes from the signer.
+ * Signs a node certificate (PEM) for one year, or less where the CA ends earlier. Of the request
+ * only the key counts: every name comes from the signer.
  *
  * @throws OperatingError `bad-request` for an unusable request.
  */

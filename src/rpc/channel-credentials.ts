@@ -1,6 +1,6 @@
 /**
- * gRPC channels over our own TLS: grpc-js lets OpenSSL judge the server, which can neither pin a key
- * nor forgive a clock, so the handshake is made here and the certificate judged by a function.
+ * gRPC channels over our own TLS: grpc-js lets OpenSSL judge the server, which can neither pin a
+ * key nor forgive a clock, so the handshake is made here and the certificate judged by a function.
  *
  * grpc-js connects by itself and offers no time limit, and a connect into a black hole (a host
  * without power) hangs for two minutes. Where the last attempt ended like that, a short connection
@@ -123,6 +123,8 @@ export class TlsChannelCredentials extends ChannelCredentials {
 
   #track(socket: Socket): Socket {
     this.#sockets.add(socket);
+    // Each failure is reported by its own listener; none may be fatal because that one has gone.
+    socket.on('error', () => undefined);
     socket.once('close', () => this.#sockets.delete(socket));
     return socket;
   }

@@ -14,7 +14,9 @@ import { maxMessageBytes } from './limits.ts';
 import type { NodeTls } from './node-tls.ts';
 import { raftService, sameBytes } from './raft-service.ts';
 
-/** What every channel of ours has: no proxy, no retries, no look-ups beyond the name, no sharing. */
+/**
+ * What every channel of ours has: no proxy, no retries, no look-ups beyond the name, no sharing.
+ */
 export const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.enable_http_proxy': 0,

@@ -1,7 +1,7 @@
 /**
- * Operations that any node takes and the leader answers: tried here first, then asked of the leader.
- * "Not the leader" means that nothing was done, so it is safe to look again for a while: elections
- * are short, and three hosts that join at once should not notice one.
+ * Operations that any node takes and the leader answers: tried here first, then asked of the
+ * leader. "Not the leader" means that nothing was done, so it is safe to look again for a while:
+ * elections are short, and three hosts that join at once should not notice one.
  */
 import { type Clock, type Millis, sleep } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
@@ -16,6 +16,7 @@ import {
 } from './admin-codec.ts';
 import { type MemberConnection, memberClient } from './member-client.ts';
 import type { NodeTls } from './node-tls.ts';
+import { samePeer } from './peer-link.ts';
 
 /** How long to look for a leader: several elections. */
 const leaderPatienceMs: Millis = 3_000;
@@ -32,8 +33,11 @@ export interface ForwarderOptions {
 
 export class Forwarder {
   readonly #options: ForwarderOptions;
-  /** To the last leader asked. */
-  #connection: { readonly peer: PeerAddress; readonly client: MemberConnection } | null = null;
+  /** To members that were asked something, by id. */
+  readonly #connections = new Map<
+    string,
+    { readonly peer: PeerAddress; readonly client: MemberConnection }
+  >();
   #closed = false;
 
   constructor(options: ForwarderOptions) {
@@ -42,6 +46,23 @@ export class Forwarder {
 
   /** Every operation, answered here or by the leader. */
   readonly operations: Operations = operationsBy((name, args) => this.perform(name, args, true));
+
+  /**
+   * The operations of one member, asked of that member alone: it forwards nothing. Unknown or
+   * unreachable, each rejects with `peer-unreachable`, and nothing was done.
+   */
+  operationsOf(id: string): Operations {
+    if (id === this.#options.tls.nodeId) return this.#options.local;
+    const ask = async <K extends OperationName>(
+      name: K,
+      args: OperationArgs<K>,
+    ): Promise<OperationResult<K>> => {
+      const peer = this.#options.peerOf(id);
+      if (peer === null || this.#closed) throw unknownPeer(id);
+      return call(this.#clientTo(peer), name, args);
+    };
+    return operationsBy(ask);
+  }
 
   /** @param mayForward false for what another node forwarded to us. */
   async perform<K extends OperationName>(
@@ -64,19 +85,10 @@ export class Forwarder {
     }
   }
 
-  /** What one member answers, asked directly; `peer-unreachable` where it is not known either. */
-  operationsOf(id: string): Operations {
-    return operationsBy((name, args) => {
-      const peer = this.#options.peerOf(id);
-      if (peer === null || this.#closed) return Promise.reject(unknownPeer(id));
-      return call(this.#clientTo(peer), name, args);
-    });
-  }
-
   close(): void {
     this.#closed = true;
-    this.#connection?.client.close();
-    this.#connection = null;
+    for (const { client } of this.#connections.values()) client.close();
+    this.#connections.clear();
   }
 
   /** Null where there was no leader to ask, or it led no more: nothing was done. */
@@ -98,15 +110,22 @@ export class Forwarder {
   }
 
   #clientTo(peer: PeerAddress): MemberConnection {
-    const open = this.#connection;
-    const same =
-      open?.peer.address === peer.address && open.peer.publicKeyHash === peer.publicKeyHash;
-    if (open !== null && same) return open.client;
+    this.#forgetStrangers();
+    const open = this.#connections.get(peer.id);
+    if (open !== undefined && samePeer(open.peer, peer)) return open.client;
     open?.client.close();
     const { tls, clock, onTimeAlarm } = this.#options;
     const client = memberClient({ tls, clock, peer, onTimeAlarm });
-    this.#connection = { peer, client };
+    this.#connections.set(peer.id, { peer, client });
     return client;
+  }
+
+  #forgetStrangers(): void {
+    for (const [id, { client }] of this.#connections) {
+      if (this.#options.peerOf(id) !== null) continue;
+      client.close();
+      this.#connections.delete(id);
+    }
   }
 }
 

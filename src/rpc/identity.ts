@@ -1,5 +1,6 @@
 /**
- * Who is at the other end of a TLS connection, and may we talk: a pure judgement of one certificate.
+ * Who is at the other end of a TLS connection, and may we talk: a pure judgement of one
+ * certificate.
  *
  * A member is known by its id *and* its pinned key, so a certificate that fails only on time (all
  * expired while powered off, a clock at 1970) is still that member's, and is let in with an alarm.

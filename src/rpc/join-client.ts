@@ -1,7 +1,7 @@
 /**
  * Asking a member for admission. The joiner knows one thing of the cluster: the hash of its CA's
- * public key. So before the token leaves this host, the server must show a CA of that hash and a node
- * certificate that this CA signed.
+ * public key. So before the token leaves this host, the server must show a CA of that hash and a
+ * node certificate that this CA signed.
  */
 import type { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
@@ -157,7 +157,9 @@ function shorten(details: string): string {
 function hashMismatch(expected: string, shown: string | null): OperatingError {
   return new OperatingError({
     code: 'ca-hash-mismatch',
-    message: `the cluster's CA is not the one expected: --ca-hash ${expected}, shown ${shown ?? 'none'}`,
+    message:
+      `the cluster's CA is not the one expected: --ca-hash says ${expected}, ` +
+      `the member shows ${shown ?? 'none that signed its certificate'}`,
     hint: 'use the hash that `holdfast token create --print-join-command` prints on a member',
     facts: { expected, shown },
   });

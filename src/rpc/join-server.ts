@@ -1,7 +1,7 @@
 /**
- * The join service, for hosts without a certificate: one short question on a short-lived connection.
- * Any member answers; the leader decides. Tokens that fail are rationed for each address, so that
- * guessing is hopeless without a guess of one host locking out another.
+ * The join service, for hosts without a certificate: one short question on a short-lived
+ * connection. Any member answers; the leader decides. Tokens that fail are rationed for each
+ * address, so that guessing is hopeless without a guess of one host locking out another.
  */
 import type { TLSSocket } from 'node:tls';
 import {

@@ -1,4 +1,6 @@
-/** How much of everything there may be on the wire; what is beyond is refused, dropped or closed. */
+/**
+ * How much of everything there may be on the wire; what is beyond is refused, dropped or closed.
+ */
 
 /** Of every message between nodes; raised when the meaning of one changes. */
 export const messageFormatVersion = 1;

@@ -44,8 +44,7 @@ export interface Listener {
 /** @throws OperatingError `port-in-use`, `address-not-here`, `listen-failed` */
 export async function openListener(options: ListenerOptions): Promise<Listener> {
   const gate = new HandshakeGate(options.gate, options.clock.now());
-  /** Handshakes under way, by remote address and port. */
-  const pending = new Map<string, () => void>();
+  const pending: Pending = new Map();
   const tls = tlsServer(options, pending);
   const open = new Set<Socket>();
   const tcp = createTcpServer({ noDelay: true, keepAlive: true }, (socket) => {
@@ -61,14 +60,9 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       socket.destroy();
       return;
     }
-    const key = keyOf(socket);
-    pending.set(key, entered.done);
     open.add(socket);
-    socket.once('close', () => {
-      open.delete(socket);
-      entered.done();
-      if (pending.get(key) === entered.done) pending.delete(key);
-    });
+    begin({ socket, done: entered.done, clock: options.clock, pending });
+    socket.once('close', () => open.delete(socket));
     socket.on('error', () => undefined);
     tls.emit('connection', socket);
   });
@@ -89,7 +83,29 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
   };
 }
 
-function tlsServer(options: ListenerOptions, pending: Map<string, () => void>): TlsServer {
+/** Handshakes under way, by remote address and port: how each ends. */
+type Pending = Map<string, { readonly succeed: () => void; readonly fail: () => void }>;
+
+function begin(handshake: {
+  readonly socket: Socket;
+  readonly done: () => void;
+  readonly clock: Clock;
+  readonly pending: Pending;
+}): void {
+  const { socket, pending } = handshake;
+  const key = keyOf(socket);
+  const succeed = (): void => {
+    timer.cancel();
+    handshake.done();
+    if (pending.get(key)?.succeed === succeed) pending.delete(key);
+  };
+  // A TLS server that is handed its connections gives up on them without closing them.
+  const timer = handshake.clock.after(handshakeTimeoutMs, () => socket.destroy());
+  pending.set(key, { succeed, fail: () => socket.destroy() });
+  socket.once('close', succeed);
+}
+
+function tlsServer(options: ListenerOptions, pending: Pending): TlsServer {
   const server = createTlsServer(
     {
       ...options.tls.options,
@@ -100,7 +116,7 @@ function tlsServer(options: ListenerOptions, pending: Map<string, () => void>): 
       handshakeTimeout: handshakeTimeoutMs,
     },
     (socket) => {
-      pending.get(keyOf(socket))?.();
+      pending.get(keyOf(socket))?.succeed();
       socket.on('error', () => undefined);
       const refusal = admit(socket, options);
       if (refusal === null) return;
@@ -113,6 +129,7 @@ function tlsServer(options: ListenerOptions, pending: Map<string, () => void>): 
       from: socket.remoteAddress,
       why: errorCode(error) ?? error.message,
     });
+    pending.get(keyOf(socket))?.fail();
   });
   return server;
 }

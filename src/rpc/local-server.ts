@@ -1,6 +1,6 @@
 /**
- * The admin service on the local socket. The kernel says which user connected; root and our own user
- * may do everything, the group may read, and everybody else is told so.
+ * The admin service on the local socket. The kernel says which user connected; root and our own
+ * user may do everything, the group may read, and everybody else is told so.
  */
 import { chmodSync, chownSync, lstatSync, mkdirSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
@@ -98,7 +98,9 @@ function grpcServers(forwarder: Forwarder) {
   };
 }
 
-/** Between listening and this, only the owner could connect, and whoever did was asked for its user. */
+/**
+ * Between listening and this, only the owner could connect, and whoever did was asked for its user.
+ */
 function grant(path: string, gid: number | null): void {
   if (gid === null) {
     chmodSync(path, 0o600);

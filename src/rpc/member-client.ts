@@ -1,7 +1,7 @@
 /**
- * The admin service of another member, over mutual TLS: how a follower asks its leader. It makes sure
- * of a connection first, so that "never sent" and "sent, but no answer" are told apart: only the first
- * may be tried again without thinking.
+ * The admin service of another member, over mutual TLS: how a follower asks its leader. It makes
+ * sure of a connection first, so that "never sent" and "sent, but no answer" are told apart: only
+ * the first may be tried again without thinking.
  */
 import { Client, type ServiceError } from '@grpc/grpc-js';
 import type { Clock, Millis } from '../base/clock.ts';
@@ -35,7 +35,9 @@ export interface MemberClientOptions {
 
 export type MemberConnection = Operations & { close(): void };
 
-/** Operations of `peer`; a failed connection rejects with `peer-unreachable`, and nothing was done. */
+/**
+ * Operations of `peer`; a failed connection rejects with `peer-unreachable`, and nothing was done.
+ */
 export function memberClient(options: MemberClientOptions): MemberConnection {
   const { tls, clock, peer } = options;
   const credentials = new TlsChannelCredentials({
@@ -96,7 +98,7 @@ function connected(client: Client, { peer, clock }: MemberClientOptions): Promis
 function unreachable(peer: PeerAddress): OperatingError {
   return new OperatingError({
     code: 'peer-unreachable',
-    message: `the leader (${peer.address}) cannot be reached from here`,
+    message: `member ${peer.address} cannot be reached from here`,
     hint: 'see `holdfast status` on that host, and the network between the two',
     facts: { peer: peer.id, address: peer.address },
   });
@@ -105,7 +107,7 @@ function unreachable(peer: PeerAddress): OperatingError {
 function brokenOff(error: ServiceError, peer: PeerAddress): OperatingError {
   return new OperatingError({
     code: 'outcome-unknown',
-    message: `the connection to the leader (${peer.address}) broke; the outcome is unknown`,
+    message: `the connection to member ${peer.address} broke; the outcome is unknown`,
     hint: 'see `holdfast status`, then try again',
     facts: { peer: peer.id },
     cause: error,

@@ -1,7 +1,7 @@
 /**
- * Operating errors across the wire: code, message, hint and facts arrive as they were thrown, in one
- * trailer of JSON; the gRPC status beside it is for other people's tools. What is no operating error
- * is a bug on the other side and arrives as `internal`.
+ * Operating errors across the wire: code, message, hint and facts arrive as they were thrown, in
+ * one trailer of JSON; the gRPC status beside it is for other people's tools. What is no operating
+ * error is a bug on the other side and arrives as `internal`.
  */
 import { Metadata, type ServiceError, type StatusObject, status } from '@grpc/grpc-js';
 import { describeError, OperatingError } from '../base/errors.ts';

@@ -3,8 +3,8 @@
  * snapshot, on three connections.
  *
  * A connection whose other end vanished without a word (power, cable) is not noticed by TCP for
- * many seconds, and TCP's own retries grow slow. So when several messages have gone unanswered for a
- * second, both streams are dialled anew: the peer is met again soon after it is back.
+ * many seconds, and TCP's own retries grow slow. So when several messages have gone unanswered for
+ * a second, both streams are dialled anew: the peer is met again soon after it is back.
  */
 import { Metadata } from '@grpc/grpc-js';
 import type { Clock, Millis } from '../base/clock.ts';
@@ -171,4 +171,10 @@ function encodeOpen(
   link: StreamLink,
 ): Uint8Array | null {
   return link.open ? encodeMessage(message) : null;
+}
+
+/** Whether both are the same place with the same key. */
+export function samePeer(left: PeerAddress | undefined, right: PeerAddress | undefined): boolean {
+  if (left === undefined || right === undefined) return false;
+  return left.address === right.address && left.publicKeyHash === right.publicKeyHash;
 }

@@ -1,6 +1,6 @@
 /**
- * The three streams of raft.proto with their messages left as bytes: the codec decodes them, because
- * a decoder that throws inside gRPC would end the stream instead of being counted.
+ * The three streams of raft.proto with their messages left as bytes: the codec decodes them,
+ * because a decoder that throws inside gRPC would end the stream instead of being counted.
  */
 import { RaftService } from '../../proto/gen/raft.ts';
 import type { MessageClass } from './codec.ts';

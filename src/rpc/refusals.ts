@@ -1,6 +1,6 @@
 /**
- * Refused connections and messages: each is counted by its reason, and each reason is logged at most
- * once in ten seconds with the number since, so that a flood fills no disk.
+ * Refused connections and messages: each is counted by its reason, and each reason is logged at
+ * most once in ten seconds with the number since, so that a flood fills no disk.
  */
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Fields, Logger } from '../base/log.ts';

@@ -1,6 +1,7 @@
 /**
  * Snapshots in parts: cutting one up for sending, and putting the parts of one call together again.
- * The receiver never holds more than the header announced, and the header never more than the limit.
+ * The receiver never holds more than the header announced, and the header never more than the
+ * limit.
  */
 import { SnapshotChunk, type SnapshotHeader } from '../../proto/gen/raft.ts';
 import type { InstallSnapshot } from '../raft/message.ts';

@@ -1,7 +1,8 @@
 /**
- * A stream to one peer that is always open or on its way: it dials, backs off, and dials again until
- * it is closed. What is sent while it is not open, or faster than the peer takes it, is dropped at
- * once: Raft repeats what matters, and a queue behind a dead peer would only hold stale words.
+ * A stream to one peer that is always open or on its way: it dials, backs off, and dials again
+ * until it is closed. What is sent while it is not open, or faster than the peer takes it, is
+ * dropped at once: Raft repeats what matters, and a queue behind a dead peer would only hold stale
+ * words.
  */
 import { type BackoffOptions, backoff } from '../base/backoff.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';

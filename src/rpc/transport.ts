@@ -3,9 +3,9 @@
  * that peers opened to us, each decoded, checked against the sender's certificate, and delivered
  * synchronously, so that the receiver reads its clock after the message was there.
  *
- * Whom we do not know we may still have to answer: a host that has just joined, or one that was down
- * while a leader joined, has no address to reply to. So every stream says where its sender can be
- * reached, and for as long as such a stream stands we dial back, to the key that it has shown.
+ * Whom we do not know we may still have to answer: a host that has just joined, or one that was
+ * down while a leader joined, has no address to reply to. So every stream says where its sender can
+ * be reached, and for as long as such a stream stands we dial back, to the key that it has shown.
  */
 import {
   Metadata,
@@ -25,7 +25,7 @@ import { classOf, decodeMessage, type MessageClass } from './codec.ts';
 import type { PeerIdentity } from './identity.ts';
 import { maxControlBytes } from './limits.ts';
 import type { NodeTls } from './node-tls.ts';
-import { PeerLink } from './peer-link.ts';
+import { PeerLink, samePeer } from './peer-link.ts';
 import { addressKey, emptyAnswer } from './raft-service.ts';
 import { Refusals } from './refusals.ts';
 import { SnapshotAssembler } from './snapshot-codec.ts';
@@ -258,9 +258,4 @@ export class RaftTransport implements Transport {
     this.#linkTo(message.from)?.heard();
     this.#options.deliver(message);
   }
-}
-
-function samePeer(left: PeerAddress | undefined, right: PeerAddress | undefined): boolean {
-  if (left === undefined || right === undefined) return false;
-  return left.address === right.address && left.publicKeyHash === right.publicKeyHash;
 }

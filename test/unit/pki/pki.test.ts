@@ -98,7 +98,7 @@ test('verifyNodeCertificate() judges signature and time apart', async () => {
   );
 });
 
-test('verifyNodeCertificate() refuses another CA of the same name, and what is no node', async () => {
+test('verifyNodeCertificate() refuses a namesake of the CA, and what is no node', async () => {
   const certificate = parse(await issue(ca));
 
   const foreign = verifyNodeCertificate(certificate, [parse(otherCa.certificate)], wallNowMs);

@@ -1,4 +1,6 @@
-/** A cluster on loopback for the tests of this room: a real CA, real TLS, inboxes in place of nodes. */
+/**
+ * A cluster on loopback for the tests of this room: a real CA, real TLS, inboxes in place of nodes.
+ */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -199,7 +201,10 @@ export async function exchange(from: TestNode, to: TestNode, round = 1): Promise
   const sent = heartbeat(from.id, to.id, round);
   const timer = setInterval(() => from.rpc.transport.send(sent), 10);
   try {
-    await to.next((message) => message.type === 'heartbeat' && message.round === round);
+    await to.next(
+      (message) =>
+        message.type === 'heartbeat' && message.from === from.id && message.round === round,
+    );
   } finally {
     clearInterval(timer);
   }
