@@ -49,14 +49,13 @@ export function firstDamage(journal: Uint8Array): number | null {
     if (start + headerBytes > journal.length) return null;
     const length = view.getUint16(start + 4, true);
     const end = start + headerBytes + length;
-    if (headerBytes + length > blockBytes - (start % blockBytes)) {
-      return isUnwritten(journal, start) ? null : start;
-    }
+    const blockEnd = start - (start % blockBytes) + blockBytes;
+    if (end > blockEnd) return isUnwritten(journal, start, blockEnd) ? null : start;
     if (end > journal.length) return null;
     const stored = view.getUint32(start, true);
     // The checksum covers the type and the payload.
     if (stored !== masked(crc32c(journal.subarray(start + 6, end)))) {
-      return isUnwritten(journal, start) ? null : start;
+      return isUnwritten(journal, start, end) ? null : start;
     }
     at = end;
   }
@@ -68,14 +67,11 @@ function masked(crc: number): number {
 }
 
 /**
- * Whether a power failure explains what stands from `start` on: the file had its new length
- * already, and from somewhere within its last record on holds only zeroes, because the data never
- * came.
+ * Whether a power failure explains the record from `start` to `end`: the file had its new length
+ * already, but from somewhere within this record on it holds only zeroes, as the data never came.
  */
-function isUnwritten(journal: Uint8Array, start: number): boolean {
+function isUnwritten(journal: Uint8Array, start: number, end: number): boolean {
   let last = journal.length - 1;
   while (last >= start && journal[last] === 0) last--;
-  const blockEnd = start - (start % blockBytes) + blockBytes;
-  const zeroes = journal.length - 1 - last;
-  return zeroes >= headerBytes && last < blockEnd;
+  return last < end && journal.length - 1 - last >= headerBytes;
 }
