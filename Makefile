@@ -34,10 +34,12 @@ build: setup
 test: packages
 	@npm run --silent ok
 	@npm run --silent build
+	@npm run --silent mutants
 	@npm run --silent conformance
 	@npm run --silent unit-file
 	@npm run --silent lab
-	@echo 'everything passed: types, lint, tidy, unit, simulation, conformance, unit file, lab'
+	@echo 'everything passed: types, lint, tidy, unit, simulator and its mutants,' \
+	  'conformance with the real kernel, the unit file, the lab'
 
 sim: setup
 	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED),--seeds=$(or $(SEEDS),100))
