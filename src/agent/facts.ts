@@ -28,6 +28,7 @@ export interface FactSources {
 
 export function localFacts(from: FactSources): LocalFacts {
   return {
+    name: from.name,
     version: from.version,
     eligibility: from.eligibility(),
     fences: from.fences,

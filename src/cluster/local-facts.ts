@@ -42,6 +42,7 @@ export interface PeerContact {
 }
 
 export interface LocalFacts {
+  readonly name: string;
   readonly version: string;
   /** Whether this host could carry the VIPs: its interfaces are there and up. */
   readonly eligibility: Eligibility;

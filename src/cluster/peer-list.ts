@@ -38,6 +38,11 @@ export class PeerList {
       if (until <= now) changed = this.#leaving.delete(id) || changed;
     }
     if (!changed) return;
+    if (state.removedIds.includes(this.#selfId)) {
+      // Nobody listens to a former member any more.
+      this.#transport.setPeers([]);
+      return;
+    }
     const current = state.members.filter((member) => member.id !== this.#selfId).map(addressOf);
     const leaving = [...this.#leaving.values()].map(({ peer }) => peer);
     this.#transport.setPeers([

@@ -57,7 +57,7 @@ export function buildStatus(facts: StatusFacts): StatusDocument {
     },
     self: {
       id: view.selfId,
-      name: memberById(state, view.selfId)?.name ?? view.selfId,
+      name: local.name,
       role: selfRole(view),
       version: local.version,
       eligible: own.eligible,
@@ -81,6 +81,7 @@ function timingStatus(state: ClusterState): StatusDocument['cluster']['timing'] 
 }
 
 function selfRole(view: ClusterView): StatusDocument['self']['role'] {
+  if (view.removed) return null;
   const member = memberById(view.state, view.selfId);
   if (member?.role === 'witness') return 'witness';
   if (member === undefined || member.role === 'learner') return 'learner';

@@ -37,6 +37,7 @@ class Lab {
       signer,
       unsupportedDataPath: () => null,
       localFacts: () => ({
+        name: id,
         version: '1.0.0',
         eligibility: { eligible: true, reason: '' },
         fences: ['ebpf'],

@@ -261,6 +261,7 @@ test('a removed follower learns of it and is forgotten a moment later', async ()
   await cluster.clock.advance(300);
 
   assert.equal(cluster.node('n3').view().removed, true);
+  assert.deepEqual(cluster.host('n3').peers, []);
   assert.ok(cluster.host('n1').peers.some((peer) => peer.id === 'n3'));
   await cluster.clock.advance(2000);
   assert.deepEqual(

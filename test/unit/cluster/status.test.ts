@@ -78,6 +78,7 @@ const backend = {
 } as const;
 
 const local: LocalFacts = {
+  name: 'one',
   version: '1.0.0',
   eligibility: { eligible: true, reason: '' },
   fences: ['ebpf', 'nft'],
