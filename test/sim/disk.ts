@@ -28,7 +28,8 @@ type Operation =
 
 interface Write {
   readonly operation: Operation;
-  readonly done: () => void;
+  /** @param error null for a success. */
+  readonly done: (error: Error | null) => void;
 }
 
 export interface DiskTiming {
@@ -39,6 +40,13 @@ export interface DiskTiming {
 }
 
 const calmDisk: DiskTiming = { syncMeanMs: 0.5, slowChance: 0 };
+
+/** What a failed write rejects with; a node must not go on after it. */
+export class DiskFailure extends Error {
+  constructor() {
+    super('the disk failed');
+  }
+}
 
 /** Told around each write that the process issues, and when something reached the platters. */
 export interface DiskObserver {
@@ -57,6 +65,9 @@ export class SimDisk {
   #queue: Write[] = [];
   #writing: Write[] = [];
   #stalledUntil: Millis = 0;
+  #failsNext = false;
+  /** A store that failed once takes nothing more until it is opened anew. */
+  #broken = false;
   #generation = 0;
 
   constructor(
@@ -88,13 +99,20 @@ export class SimDisk {
     this.#stalledUntil = Math.max(this.#stalledUntil, until);
   }
 
+  /** The next write ends in an error, whatever of it got to the platters. */
+  failNext(): void {
+    this.#failsNext = true;
+  }
+
   /** Fast and even from now on; a write under way still takes its time. */
   heal(): void {
     this.#stalledUntil = 0;
     this.#timing = calmDisk;
+    this.#failsNext = false;
   }
 
   open(process: SimProcess): SimLogStorage {
+    this.#broken = false;
     for (const operation of this.#cached) perform(this.#platters, operation);
     this.#cached = [];
     this.#observer.stable(this.#platters);
@@ -115,7 +133,11 @@ export class SimDisk {
     this.#cached.length = intBetween(this.#random, 0, this.#cached.length);
   }
 
-  write(operation: Operation, done: () => void): void {
+  write(operation: Operation, done: Write['done']): void {
+    if (this.#broken) {
+      done(new DiskFailure());
+      return;
+    }
     this.#queue.push({ operation, done });
     if (this.#writing.length === 0) this.#begin();
   }
@@ -137,13 +159,21 @@ export class SimDisk {
     }
     const written = this.#writing;
     this.#writing = [];
+    if (this.#failsNext) {
+      this.#failsNext = false;
+      this.#broken = true;
+      if (this.#random() < 0.5) this.#cached.push(...written.map((write) => write.operation));
+      for (const write of [...written, ...this.#queue]) write.done(new DiskFailure());
+      this.#queue = [];
+      return;
+    }
     this.#cached.push(...written.map((write) => write.operation));
     if (sync) {
       for (const operation of this.#cached) perform(this.#platters, operation);
       this.#cached = [];
       this.#observer.stable(this.#platters);
     }
-    for (const write of written) write.done();
+    for (const write of written) write.done(null);
     if (this.#writing.length === 0) this.#begin();
   }
 
@@ -215,8 +245,9 @@ export class SimLogStorage implements LogStorage {
   }
 
   #issue(operation: Operation): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => this.#process.post('io', resolve);
+    return new Promise((resolve, reject) => {
+      const done: Write['done'] = (error) =>
+        this.#process.post('io', () => (error === null ? resolve() : reject(error)));
       this.#process.effect(() => this.#disk.write(operation, done));
     });
   }

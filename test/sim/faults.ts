@@ -178,6 +178,9 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
     faults.note(`${host.id}'s disk stalls for ${ms.toFixed(0)} ms`);
     host.disk.stall(faults.parts.world.now + ms);
   },
+  'disk-error'(faults) {
+    faults.victim().failDisk();
+  },
   'clock-rate'(faults) {
     faults.victim().changeRates();
   },

@@ -11,7 +11,7 @@ import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/r
 import type { RaftChecker, Witnessed } from './checkers/raft.ts';
 import type { VipChecker, VipHost } from './checkers/vip.ts';
 import { DriftClock } from './clock.ts';
-import { type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
+import { DiskFailure, type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
 import { SimKernel } from './kernel.ts';
 import { type KernelObserver, SimKernelPorts } from './kernel-ports.ts';
 import type { Lan } from './lan.ts';
@@ -20,6 +20,9 @@ import type { SimNet } from './net.ts';
 import type { Options } from './options.ts';
 import { SimProcess } from './process.ts';
 import type { World } from './world.ts';
+
+/** How soon the service manager restarts an agent that ended itself. */
+const RESTART_MS = 100;
 
 /** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
 const SLEW_BOUND = 0.08;
@@ -312,6 +315,13 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     });
   }
 
+  /** The next write fails, and with it the process. */
+  failDisk(): void {
+    if (this.#process === null) return;
+    this.#world.note(this.id, 'its next write fails');
+    this.disk.failNext();
+  }
+
   /** Other rates for its clocks, within their bounds. */
   changeRates(): void {
     if (this.#process?.isAhead === true) return;
@@ -403,6 +413,13 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #died(error: unknown): void {
+    if (error instanceof DiskFailure) {
+      // The one error that is not the program's own; the service manager starts it again.
+      this.#world.note(this.id, 'ends itself after a disk error');
+      this.kill();
+      this.#world.after(RESTART_MS, () => this.start());
+      return;
+    }
     const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#world.fail('no-crash', `${this.id}: ${why}`);
   }

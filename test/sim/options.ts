@@ -23,6 +23,7 @@ export const faultKinds = [
   'bridge',
   'siege',
   'disk-stall',
+  'disk-error',
   'clock-rate',
   'link-down',
   'address-deleted',

@@ -38,6 +38,7 @@ interface KnownEntry {
 interface Memory {
   leading: Term | null;
   commit: Index;
+  applied: Index;
   hard: HardState | null;
   config: MemberConfig | null;
   stable: HardState | null;
@@ -90,6 +91,7 @@ export class RaftChecker {
     this.#memories.set(node.id, {
       leading: null,
       commit: 0,
+      applied: 0,
       hard: null,
       config: null,
       stable: before.stable,
@@ -197,6 +199,11 @@ export class RaftChecker {
         `${node.id} applied ${index} beyond ${this.committedIndex}`,
       );
     }
+    const mind = this.#memory(node.id);
+    if (index < mind.applied) {
+      this.#fail('applied-grows', `${node.id} goes from ${mind.applied} back to ${index}`);
+    }
+    mind.applied = index;
     // What a joiner was told when it was admitted is nobody's log.
     if (index === 0) return;
     const known = this.#stateHashes.get(index);
@@ -320,7 +327,14 @@ export class RaftChecker {
   #memory(id: NodeId): Memory {
     const known = this.#memories.get(id);
     if (known !== undefined) return known;
-    const fresh = { leading: null, commit: 0, hard: null, config: null, stable: null };
+    const fresh = {
+      leading: null,
+      commit: 0,
+      applied: 0,
+      hard: null,
+      config: null,
+      stable: null,
+    };
     this.#memories.set(id, fresh);
     return fresh;
   }
