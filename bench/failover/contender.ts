@@ -58,7 +58,13 @@ function keepalivedOn(lab: Lab, advertSeconds: number): Contestants {
   return {
     daemon,
     async recover(kind, host) {
-      if (kind === 'unplug' || kind === 'cut') return lab.switch.heal();
+      if (kind === 'unplug' || kind === 'cut') {
+        await lab.switch.heal();
+        // Of two masters one gives way, and the other does not announce itself again: a client
+        // would go on sending to the wrong host until its neighbour entry expires.
+        await run(['ip', '-n', lab.client.namespace, 'neigh', 'flush', 'all']);
+        return;
+      }
       if (kind === 'SIGSTOP') return daemon(host).signalGroup('SIGCONT');
       // Killed, it leaves the address behind; a person must take it away.
       await run([

@@ -6,21 +6,23 @@ export function duration(ms: number): string {
   return ms >= 1_000 ? `${(ms / 1_000).toFixed(2)} s` : `${Math.round(ms)} ms`;
 }
 
-/** Columns as wide as their widest cell; the first to the left, the others to the right. */
+/**
+ * Columns as wide as their widest cell, the first row being the head. Columns of figures are set to
+ * the right, the others to the left.
+ */
 export function table(rows: readonly (readonly string[])[], indent = '  '): string {
-  const width = (column: number): number =>
-    Math.max(...rows.map((row) => (row[column] ?? '').length));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, column) =>
-          column === 0 ? cell.padEnd(width(0)) : cell.padStart(width(column)),
-        )
-        .join('   ')
-        .trimEnd(),
-    )
-    .map((line) => `${indent}${line}`)
-    .join('\n');
+  const columns = Array.from({ length: Math.max(...rows.map((row) => row.length)) }, (_, at) => {
+    const cells = rows.map((row) => row[at] ?? '');
+    return {
+      width: Math.max(...cells.map((cell) => cell.length)),
+      figures: cells.slice(1).every((cell) => /^\d|^$/.test(cell)),
+    };
+  });
+  const set = (cell: string, at: number): string => {
+    const { width = 0, figures = false } = columns[at] ?? {};
+    return figures ? cell.padStart(width) : cell.padEnd(width);
+  };
+  return rows.map((row) => `${indent}${row.map(set).join('   ').trimEnd()}`).join('\n');
 }
 
 /** Who held the VIP from when to when, with the times in between in which nobody did. */

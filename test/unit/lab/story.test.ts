@@ -7,12 +7,16 @@ test('duration() speaks in ms below a second', () => {
   assert.deepEqual([duration(38.4), duration(999), duration(1_250)], ['38 ms', '999 ms', '1.25 s']);
 });
 
-test('table() aligns the first column to the left and the others to the right', () => {
+test('table() sets words to the left and figures to the right', () => {
   const text = table([
-    ['host', 'answers'],
-    ['n1', '7'],
+    ['host', 'answers', 'why'],
+    ['n1', '7', 'leads'],
+    ['n2', '12', ''],
   ]);
-  assert.equal(text, '  host   answers\n  n1           7');
+  assert.equal(
+    text,
+    ['  host   answers   why', '  n1           7   leads', '  n2          12'].join('\n'),
+  );
 });
 
 test('tenureRows() says also when nobody held the VIP', () => {
