@@ -51,7 +51,7 @@ import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 import { DIRECTIONS, filterProgramId, putFilter } from './traffic-control.ts';
 
 /** More VIPs than anybody announces from one host. */
-const VIPS_MAX = 1024;
+const VIPS_MAX = 256;
 /**
  * The kernel's deadline counts CLOCK_MONOTONIC, which a time daemon may slew against the agent's
  * clock (chrony by 8 %): only this share of the time left is used.

@@ -9,6 +9,7 @@
  * - Every entry looks at the clock first: the process may have slept before any of them.
  * - Failing to let go throws. Whoever catches it must end the process.
  */
+import { InvariantViolation } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { describeError, OperatingError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -277,6 +278,7 @@ export class VipController {
       this.#parts.fence.arm(vips);
       this.#fenceTrouble = null;
     } catch (error) {
+      if (error instanceof InvariantViolation) throw error;
       const reason = `fence: ${describeError(error)}`;
       if (this.#fenceTrouble !== reason) this.#parts.log.error('vip.fence-failed', { reason });
       this.#fenceTrouble = reason;
@@ -293,6 +295,7 @@ export class VipController {
     try {
       table.put(vip, this.#lifetimeSeconds());
     } catch (error) {
+      if (error instanceof InvariantViolation) throw error;
       const reason = describeError(error);
       if (this.#explain(vip.address, reason)) log.warn('vip.claim-failed', { ...vip, reason });
       this.#withdraw(vip.address, reason);
