@@ -5,7 +5,7 @@
 import type { Millis } from '../../src/base/clock.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { Timing } from '../../src/raft/types.ts';
-import type { SimHost } from './host.ts';
+import { newestLeader, type SimHost } from './host.ts';
 import type { SimNet } from './net.ts';
 import type { World } from './world.ts';
 
@@ -38,7 +38,7 @@ function crashBoundMs(timing: Timing): Millis {
 export async function drill(parts: DrillParts): Promise<DrillResult | null> {
   const { world, hosts } = parts;
   const random = world.random('drill');
-  const leader = hosts.find((host) => host.leads);
+  const leader = newestLeader(hosts);
   const config = leader?.config();
   if (leader === undefined || config === undefined || config === null) return null;
   if (config.voters.length < 3) return null;

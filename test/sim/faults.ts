@@ -5,7 +5,7 @@
 import type { Millis } from '../../src/base/clock.ts';
 import { intBetween, type Prng, pick } from '../../src/base/prng.ts';
 import type { Timing } from '../../src/raft/types.ts';
-import type { SimHost } from './host.ts';
+import { newestLeader, type SimHost } from './host.ts';
 import { calmNet, type SimNet } from './net.ts';
 import type { FaultKind, Options } from './options.ts';
 import type { Workload } from './workload.ts';
@@ -76,7 +76,7 @@ export class Faults {
 
   victim(): SimHost {
     const { hosts, options } = this.parts;
-    const leader = hosts.find((host) => host.leads);
+    const leader = newestLeader(hosts);
     if (leader !== undefined && this.random() < options.aimAtLeader) return leader;
     return pick(this.random, hosts);
   }
@@ -157,7 +157,7 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
    */
   siege(faults) {
     const { hosts, options } = faults.parts;
-    const leader = hosts.find((host) => host.leads);
+    const leader = newestLeader(hosts);
     const others = hosts.filter((host) => host !== leader && host.isUp && host.isVoter());
     if (leader === undefined || others.length < 2) return;
     const rebel = pick(faults.random, others);

@@ -275,7 +275,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   pause(ms: Millis): void {
     if (this.#process === null) return;
     this.#world.note(this.id, `paused for ${ms.toFixed(0)} ms`);
-    this.#process.pause(ms);
+    this.#process.sleepUntil(this.#world.now + ms);
   }
 
   /** Stops as on SIGTERM; whoever waits for it to end may kill it meanwhile. */
@@ -469,4 +469,13 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #slew(): number {
     return this.#parts.options.drift === 0 ? 1 : 1 + (2 * this.#random() - 1) * SLEW_BOUND;
   }
+}
+
+/** Whoever leads the newest term, if anybody leads; older leaders may not know yet. */
+export function newestLeader(hosts: readonly SimHost[]): SimHost | undefined {
+  let newest: SimHost | undefined;
+  for (const host of hosts) {
+    if (host.leads && (host.lease?.term ?? 0) > (newest?.lease?.term ?? 0)) newest = host;
+  }
+  return newest;
 }

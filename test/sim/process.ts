@@ -106,9 +106,9 @@ export class SimProcess implements Clock {
     this.#arrangeWake();
   }
 
-  /** Sleeps for `ms` of true time, from wherever the process has got. */
-  pause(ms: Millis): void {
-    this.#ahead = this.time + ms;
+  /** Sleeps until true time `until`, unless it sleeps longer already. */
+  sleepUntil(until: Millis): void {
+    this.#ahead = Math.max(this.#ahead, until);
   }
 
   /**
@@ -119,7 +119,7 @@ export class SimProcess implements Clock {
     const asleep = this.#parts.hesitation();
     if (asleep > 0) {
       this.#world.note(this.name, `hesitates ${asleep.toFixed(1)} ms before an effect`);
-      this.pause(asleep);
+      this.sleepUntil(this.time + asleep);
     }
     if (this.#ahead <= this.#world.now && this.#effectsDue === 0) {
       if (this.#alive) run(this.#world.now);

@@ -11,7 +11,7 @@ import { RaftChecker } from './checkers/raft.ts';
 import { VipChecker } from './checkers/vip.ts';
 import { type DrillResult, drill } from './drills.ts';
 import { Faults } from './faults.ts';
-import { SimHost } from './host.ts';
+import { newestLeader, SimHost } from './host.ts';
 import { VIP } from './kernel.ts';
 import { Lan } from './lan.ts';
 import { LogImage } from './log-image.ts';
@@ -170,7 +170,7 @@ class Run {
 
   /** Whoever was admitted without hearing of it asks again. */
   #rejoin(): void {
-    const config = this.#hosts.find((host) => host.leads)?.config();
+    const config = newestLeader(this.#hosts)?.config();
     for (const host of this.#hosts) {
       if (host.isProvisioned || config?.learners.includes(host.id) !== true) continue;
       this.#workload.ask({ type: 'add', id: host.id });

@@ -5,7 +5,7 @@
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
-import type { Answer, Request, SimHost } from './host.ts';
+import { type Answer, newestLeader, type Request, type SimHost } from './host.ts';
 import type { Options } from './options.ts';
 import type { World } from './world.ts';
 
@@ -53,7 +53,7 @@ export class Workload {
 
   /** Asks again and again until the leader's configuration has `id`. */
   admit(id: NodeId): void {
-    const leader = this.#parts.hosts.find((host) => host.leads);
+    const leader = newestLeader(this.#parts.hosts);
     const config = leader?.config();
     if (config?.voters.includes(id) === true || config?.learners.includes(id) === true) return;
     this.ask({ type: 'add', id });
