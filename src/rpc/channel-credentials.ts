@@ -20,7 +20,8 @@ type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 export type JudgeServer = (chain: readonly X509Certificate[]) => Error | null;
 
 export interface TlsChannelOptions {
-  readonly context: SecureContext;
+  /** Asked at each handshake, so that a renewed certificate is used. */
+  readonly context: () => SecureContext;
   readonly judge: JudgeServer;
   /** Try a bare connection first, for this long at most. */
   readonly preflight: {
@@ -30,7 +31,7 @@ export interface TlsChannelOptions {
   } | null;
 }
 
-/** Credentials of one channel, which is used once: a new attempt is a new channel. */
+/** Credentials of one channel, which must not be shared: {@link abandon} ends what it opened. */
 export class TlsChannelCredentials extends ChannelCredentials {
   readonly #options: TlsChannelOptions;
   readonly #sockets = new Set<Socket>();
@@ -103,7 +104,7 @@ export class TlsChannelCredentials extends ChannelCredentials {
       }
       const secure = tlsConnect({
         socket,
-        secureContext: this.#options.context,
+        secureContext: this.#options.context(),
         minVersion: 'TLSv1.3',
         ALPNProtocols: ['h2'],
         // Judged below by pinned key, cluster and node; names and time alone decide nothing.

@@ -104,7 +104,7 @@ function peerCredentials(options: DialOptions): TlsChannelCredentials {
   const { tls, clock, peer } = options;
   const at = parseHostPort(peer.address);
   return new TlsChannelCredentials({
-    context: tls.context,
+    context: () => tls.context,
     preflight:
       options.preflight && at !== null ? { at, timeoutMs: preflightTimeoutMs, clock } : null,
     judge: ([leaf]) => {

@@ -67,7 +67,7 @@ async function requestOnce(options: AdmissionOptions): Promise<AdmitResult> {
   const at = parseHostPort(address) ?? { host: '', port: 0 };
   const credentials = new TlsChannelCredentials({
     // Only what the peer shows counts, and nothing of it is in the system's store.
-    context: createSecureContext({ ca: [], minVersion: 'TLSv1.3' }),
+    context: () => createSecureContext({ ca: [], minVersion: 'TLSv1.3' }),
     preflight: { at, timeoutMs: connectTimeoutMs, clock },
     judge: (chain) => judgeMember(chain, caHash, clock.wallNow()),
   });

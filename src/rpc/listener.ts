@@ -125,10 +125,10 @@ function tlsServer(options: ListenerOptions, pending: Pending): TlsServer {
     },
   );
   server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-    options.refusals.note('handshake-failed', {
-      from: socket.remoteAddress,
-      why: errorCode(error) ?? error.message,
-    });
+    const why = errorCode(error) ?? error.message;
+    // Whoever only looks whether somebody is there hangs up: port checks do, and so do our peers.
+    if (why === 'ECONNRESET') options.refusals.count('hung-up');
+    else options.refusals.note('handshake-failed', { from: socket.remoteAddress, why });
     pending.get(keyOf(socket))?.fail();
   });
   return server;

@@ -41,7 +41,7 @@ export type MemberConnection = Operations & { close(): void };
 export function memberClient(options: MemberClientOptions): MemberConnection {
   const { tls, clock, peer } = options;
   const credentials = new TlsChannelCredentials({
-    context: tls.context,
+    context: () => tls.context,
     preflight: null,
     judge: ([leaf]) => {
       const { clusterId, authorities } = tls;
@@ -85,9 +85,9 @@ export function memberClient(options: MemberClientOptions): MemberConnection {
 
 function connected(client: Client, { peer, clock }: MemberClientOptions): Promise<void> {
   return new Promise((resolve, reject) => {
-    // gRPC takes a deadline on the wall clock; ours ends the wait whatever that clock does.
+    // gRPC's deadline is on the wall clock; ours ends the wait whatever that clock does.
     const timer = clock.after(connectTimeoutMs, () => reject(unreachable(peer)));
-    client.waitForReady(Number.POSITIVE_INFINITY, (error) => {
+    client.waitForReady(clock.wallNow() + connectTimeoutMs, (error) => {
       timer.cancel();
       if (error === undefined) resolve();
       else reject(unreachable(peer));

@@ -34,6 +34,13 @@ export class Refusals {
     entry.saidAt = now;
   }
 
+  /** Counts what is no news to anybody. */
+  count(reason: string): void {
+    const entry = this.#reasons.get(reason) ?? { total: 0, unsaid: 0, saidAt: -quietMs };
+    this.#reasons.set(reason, entry);
+    entry.total += 1;
+  }
+
   /** How many were refused since the start, by reason. */
   totals(): Readonly<Record<string, number>> {
     return Object.fromEntries([...this.#reasons].map(([reason, { total }]) => [reason, total]));

@@ -5,6 +5,7 @@
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { InstallSnapshot } from '../raft/message.ts';
 import type { DialledStream, DialOptions } from './dial.ts';
+import { maxSnapshotBytes } from './limits.ts';
 import { snapshotChunks } from './snapshot-codec.ts';
 
 /** Without progress for this long, the peer is taken for gone. */
@@ -30,6 +31,10 @@ export class SnapshotSender {
   /** Sends this one in place of any that is still on its way. */
   send(message: InstallSnapshot): void {
     this.close();
+    if (message.snapshot.data.length > maxSnapshotBytes) {
+      this.#timer = this.#options.clock.after(0, () => this.#ended(false));
+      return;
+    }
     const parts = snapshotChunks(message);
     const stream = this.#options.dial({
       preflight: false,

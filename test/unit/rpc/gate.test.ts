@@ -87,6 +87,7 @@ test('a reason is counted each time and logged once in ten seconds', () => {
   const refusals = new Refusals(clock, log, 'rpc.refused');
 
   for (let i = 0; i < 5; i++) refusals.note('flood', { from: '10.0.0.9' });
+  refusals.count('hung-up');
   now = 10_000;
   refusals.note('flood', { from: '10.0.0.9' });
 
@@ -95,7 +96,7 @@ test('a reason is counted each time and logged once in ten seconds', () => {
     { reason: 'flood', from: '10.0.0.9', count: times },
   ];
   assert.deepEqual(lines, [line(1), line(5)]);
-  assert.deepEqual(refusals.totals(), { flood: 6 });
+  assert.deepEqual(refusals.totals(), { flood: 6, 'hung-up': 1 });
 });
 
 test('a scan of the port begins few handshakes, and members still talk', {
