@@ -46,6 +46,8 @@ import { Rpc } from './rpc/server.ts';
 import { openLogStorage } from './storage/log-storage.ts';
 import { VipController } from './vip/controller.ts';
 import { probeCodec } from './vip/frames.ts';
+import type { VipPlacement } from './vip/ports.ts';
+import { Rivals } from './vip/rivals.ts';
 
 /** Whoever is in this group may read the local socket. */
 const READERS_GROUP = 'holdfast';
@@ -101,6 +103,7 @@ class Agent {
   readonly #random: Prng;
   readonly #table: ReturnType<typeof createAddressTable>;
   readonly #vip: VipController;
+  readonly #rivals: Rivals;
   readonly #lb: LbController;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
@@ -121,11 +124,21 @@ class Agent {
     this.#table = createAddressTable(clock);
     const { fence, reason } = createFence();
     log.info('agent.fence', { kind: fence.kind, reason });
+    const link = createPacketLink(clock, probeCodec);
+    this.#rivals = new Rivals({
+      clock,
+      link,
+      log,
+      known: () => this.#knownMacs(),
+      holds: (address) =>
+        this.#vip.view().some((view) => view.address === address && view.heldHere),
+      onChange: () => this.#duties.hostChanged(),
+    });
     this.#vip = new VipController({
       clock,
       table: this.#table,
       fence,
-      link: createPacketLink(clock, probeCodec),
+      link,
       log,
       marginMs: agentMarginMs,
     });
@@ -194,6 +207,9 @@ class Agent {
       notifier.status(this.#statusLine());
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
+    this.#node.onView(({ role }) => {
+      if (role === 'pre-candidate' || role === 'candidate') this.#rivals.look(this.#carried());
+    });
     this.#node.start();
     this.#renewal.start();
     this.#reporter.start();
@@ -206,6 +222,7 @@ class Agent {
     log.info('agent.stopping');
     this.#reporter.stop();
     this.#renewal.stop();
+    this.#rivals.stop();
     await attempt(log, 'node', () => this.#node.stop());
     await attempt(log, 'vip', () => this.#vip.stop());
     await attempt(log, 'rpc', () => this.#rpc.close());
@@ -221,10 +238,7 @@ class Agent {
   }
 
   #takeDuty(duty: VipDuty): void {
-    const vips = this.#placed.flatMap(({ address, interface: link }) =>
-      link === null ? [] : [{ address, interface: link }],
-    );
-    this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
+    this.#vip.set({ vips: this.#carried(), hold: duty.hold, reason: duty.reason });
   }
 
   /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
@@ -234,7 +248,20 @@ class Agent {
   }
 
   #problem(): string | null {
-    return this.#placed.find(({ problem }) => problem !== null)?.problem ?? null;
+    const misplaced = this.#placed.find(({ problem }) => problem !== null);
+    return misplaced?.problem ?? this.#rivals.problem();
+  }
+
+  /** The VIPs that have an interface here. */
+  #carried(): readonly VipPlacement[] {
+    return this.#placed.flatMap(({ address, interface: link }) =>
+      link === null ? [] : [{ address, interface: link }],
+    );
+  }
+
+  #knownMacs(): ReadonlySet<string> {
+    const { members, removedMacs } = this.#node.view().state;
+    return new Set([...members.flatMap(({ macs }) => macs), ...removedMacs]);
   }
 
   #macs(): readonly string[] {
@@ -290,7 +317,7 @@ class Agent {
       placed: () => this.#placed,
       eligibility: () =>
         eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
-      alarms: () => [...this.#timeAlarms.values()],
+      alarms: () => [...this.#timeAlarms.values(), ...this.#rivals.alarms()],
     };
   }
 
