@@ -98,6 +98,12 @@ export class PeerLink {
     this.#unanswered = 0;
   }
 
+  /** The peer has just opened a stream to us, so it can be reached again. */
+  called(): void {
+    this.#control.nudge();
+    this.#log.nudge();
+  }
+
   async close(): Promise<void> {
     this.#snapshots.close();
     await Promise.all([this.#control.close(), this.#log.close()]);

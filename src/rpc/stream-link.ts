@@ -97,6 +97,17 @@ export class StreamLink {
     this.#dial();
   }
 
+  /** The peer is there: it has just called. Whatever still waits or looks for it dials now. */
+  nudge(): void {
+    const state = this.#state;
+    const looking = state.kind === 'dialling' && this.#lookFirst;
+    if (state.kind !== 'waiting' && !looking) return;
+    state.timer.cancel();
+    if (state.kind === 'dialling') state.stream.abandon();
+    this.#lookFirst = false;
+    this.#dial();
+  }
+
   /** Ends for good, after what was sent has arrived or {@link farewellMs} are over. */
   close(): Promise<void> {
     const state = this.#state;

@@ -217,6 +217,7 @@ export class RaftTransport implements Transport {
     }
     const [address] = call.metadata.get(addressKey);
     this.#meet(peer, String(address ?? ''));
+    this.#linkTo(peer.nodeId)?.called();
     this.#inbound.set(peer.nodeId, (this.#inbound.get(peer.nodeId) ?? 0) + 1);
     call.once('close', () => this.#leave(peer.nodeId));
     // The headers are the peer's sign that it was accepted.
