@@ -1,7 +1,7 @@
 /**
- * Asking for votes. First a pre-vote, which changes nothing anywhere, so that a node that cannot win
- * disturbs nobody; then the vote itself in a new term. A transfer's target skips the pre-vote and
- * shows the old leader's release instead.
+ * Asking for votes. First a pre-vote, which changes nothing anywhere, so that a node that cannot
+ * win disturbs nobody; then the vote itself in a new term. A transfer's target skips the pre-vote
+ * and shows the old leader's release instead.
  *
  * A candidate claims only as much log as its disk holds, and takes office only once its own vote is
  * on disk: granted votes then stay true of whatever it comes back with after a crash.
@@ -103,7 +103,8 @@ function retrySplitVote(core: Core): void {
 
 /**
  * A voter refused because it still owes a leader its promise: asks again when enough such promises
- * have run out, instead of a whole timeout later. May come with a lower term: who is bound adopts none.
+ * have run out, instead of a whole timeout later. May come with a lower term: who is bound adopts
+ * none.
  */
 export function noteOwed(core: Core, m: VoteReply): void {
   if (core.campaign === null || m.granted || m.promiseRemainingMs === 0) return;

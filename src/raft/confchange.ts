@@ -4,9 +4,9 @@
  * most one voter, so that every old majority meets every new one; anything larger goes through a
  * joint configuration, in which both majorities are asked (Raft dissertation, section 4.3).
  *
- * Invariants of every configuration that goes in or comes out: a learner votes nowhere; a learner to
- * be still votes in the outgoing half; without an outgoing half nobody is a learner to be and there
- * is nothing to leave by itself.
+ * Invariants of every configuration that goes in or comes out: a learner votes nowhere; a learner
+ * to be still votes in the outgoing half; without an outgoing half nobody is a learner to be and
+ * there is nothing to leave by itself.
  */
 import { unreachable } from '../base/assert.ts';
 import { ConfChangeError } from './errors.ts';

@@ -53,7 +53,9 @@ export const transferRecencyHeartbeats = 2;
 /** The bound within which the lease's arithmetic, and everything that waits for it, makes sense. */
 export const clockDriftLimit = 0.2;
 
-/** Ms that a wait on this clock needs in order to outlast `ms` on any other member's (rules R2, R4). */
+/**
+ * Ms that a wait on this clock needs in order to outlast `ms` on any other member's (rules R2, R4).
+ */
 export function outlasting(ms: Millis, drift: number): Millis {
   return ms * (1 + 2 * drift);
 }

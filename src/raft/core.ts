@@ -4,8 +4,8 @@
  * roles themselves are in follower.ts, candidate.ts and leader.ts; `Raft` sends each input to one.
  *
  * Two queues carry what is to be sent. `messages` may leave at once. `afterAppend` rests on state
- * that is not durable yet, and so cannot leave before it is: a vote counted or an append acknowledged
- * before its fsync has no spelling here.
+ * that is not durable yet, and so cannot leave before it is: a vote counted or an append
+ * acknowledged before its fsync has no spelling here.
  */
 import { assert } from '../base/assert.ts';
 import { restore } from './confchange.ts';

@@ -1,15 +1,19 @@
 /**
- * When to campaign: pure arithmetic on draws that the caller made. The timer is E + U(0, jitter) after
- * the last heartbeat; nodes that may not hold a VIP wait E/2 longer, so that one that may goes first,
- * and a preferred node draws from an earlier part of the jitter.
+ * When to campaign: pure arithmetic on draws that the caller made. The timer is E + U(0, jitter)
+ * after the last heartbeat; nodes that may not hold a VIP wait E/2 longer, so that one that may
+ * goes first, and a preferred node draws from an earlier part of the jitter.
  */
 import { type QuorumConfig, voteResult } from './quorum.ts';
 import type { Millis, NodeId } from './types.ts';
 
-/** Priorities beyond this change nothing more: the delay that they cause is bounded by the jitter. */
+/**
+ * Priorities beyond this change nothing more: the delay that they cause is bounded by the jitter.
+ */
 export const priorityLimit = 10;
 
-/** After a refusal that named a time, candidates spread over this much, so that one of them wins. */
+/**
+ * After a refusal that named a time, candidates spread over this much, so that one of them wins.
+ */
 export const retrySpreadMs: Millis = 20;
 
 export interface TimeoutInput {
@@ -34,8 +38,8 @@ export function electionTimeout(input: TimeoutInput): Millis {
 }
 
 /**
- * How long until enough of those who refused only because of a promise could grant instead; undefined
- * if that would not be a majority. `owed` maps such voters to the ms of their promise.
+ * How long until enough of those who refused only because of a promise could grant instead;
+ * undefined if that would not be a majority. `owed` maps such voters to the ms of their promise.
  */
 export function retryAfter(
   config: QuorumConfig,

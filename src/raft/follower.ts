@@ -125,7 +125,9 @@ function handleSnapshot(core: Core, m: InstallSnapshot): void {
   accept(core, m.from, log.committed);
 }
 
-/** The leader let go and no target may come of it: looks for a successor soon, but not in a rush. */
+/**
+ * The leader let go and no target may come of it: looks for a successor soon, but not in a rush.
+ */
 function handleLeaseRelease(core: Core, m: LeaseRelease): void {
   if (core.role !== 'follower' || !core.isReleased(core.term, m.from)) return;
   const { heartbeatMs, jitterMs, promiseMs } = core.timing;

@@ -2,8 +2,9 @@
  * The sliding window of appends sent to one follower and not yet acknowledged: a ring of the last
  * index and the size of each message, limited in number and in bytes.
  *
- * Invariants: indices grow from the oldest to the newest; `#bytes` is the sum over the ring. The byte
- * limit is soft: the message that crosses it is still admitted, so that one large entry cannot stall.
+ * Invariants: indices grow from the oldest to the newest; `#bytes` is the sum over the ring. The
+ * byte limit is soft: the message that crosses it is still admitted, so that one large entry cannot
+ * stall.
  */
 import { assert } from '../base/assert.ts';
 import type { Index } from './types.ts';

@@ -64,8 +64,8 @@ export function leaderDeadline(core: Core, leadership: Leadership): Millis {
 }
 
 /**
- * Rule R9: E after the send of the newest round that a quorum echoed, or after the election. Whoever
- * is a quorum alone cannot lose it, however long it was stalled.
+ * Rule R9: E after the send of the newest round that a quorum echoed, or after the election.
+ * Whoever is a quorum alone cannot lose it, however long it was stalled.
  */
 export function stepDownAt(core: Core, leadership: Leadership): Millis {
   if (core.tracker.isSoleVoter(core.id)) return Number.POSITIVE_INFINITY;

@@ -1,10 +1,10 @@
 /**
  * The two halves of the quorum lease, each on its owner's own clock.
  *
- * The leader's half: heartbeat round k leaves at s_k and asks for a promise of E_k. Once a quorum has
- * echoed k, nobody else can be elected before s_k + L(E_k), because each of that quorum promised E_k
- * from a later instant. Counting from the send, not from the answer, is what makes the round trip
- * cancel.
+ * The leader's half: heartbeat round k leaves at s_k and asks for a promise of E_k. Once a quorum
+ * has echoed k, nobody else can be elected before s_k + L(E_k), because each of that quorum
+ * promised E_k from a later instant. Counting from the send, not from the answer, is what makes the
+ * round trip cancel.
  *
  * The follower's half: until when, and to whom, this node promised to elect nobody else.
  */
@@ -28,7 +28,9 @@ export function isPromiseInBounds(promiseMs: Millis): boolean {
   return promiseMs >= promiseMinMs && promiseMs <= promiseLimitMs;
 }
 
-/** L(E): the longest lease that a promise of `promiseMs` carries at a clock rate error of `drift`. */
+/**
+ * L(E): the longest lease that a promise of `promiseMs` carries at a clock rate error of `drift`.
+ */
 export function leaseLength(promiseMs: Millis, drift: number): Millis {
   return Math.floor((promiseMs * (1 - drift)) / (1 + drift));
 }
@@ -82,7 +84,7 @@ export class LeaderLease {
     assert(now >= this.#electedAt, 'a round before its election');
     this.#forget(now);
     const expiresAt = now + leaseLength(promiseMs, this.#drift);
-    // Who echoes this round, but missed an earlier one that asked for more, promised only this much.
+    // Who echoes this round but missed an earlier, longer one promised only this much.
     for (let i = this.#rounds.length - 1; i >= 0; i--) {
       const earlier = this.#rounds[i];
       if (earlier === undefined || earlier.expiresAt <= expiresAt) break;
@@ -101,8 +103,9 @@ export class LeaderLease {
   }
 
   /**
-   * The configuration changed and its quorum has echoed `round`: the lease must not outlive what the
-   * members now in force have promised, because only configurations one step apart must overlap.
+   * The configuration changed and its quorum has echoed `round`: the lease must not outlive what
+   * the members now in force have promised, because only configurations one step apart must
+   * overlap.
    */
   reconsider(round: number): void {
     const proven = this.#rounds[round - this.#firstRound]?.expiresAt ?? 0;
@@ -148,7 +151,9 @@ export class VotePromise {
     return Math.max(0, Math.ceil(this.until - now));
   }
 
-  /** Promises (term, leader) to elect nobody else before `until`; an earlier promise never shrinks. */
+  /**
+   * Promises (term, leader) to elect nobody else before `until`; an earlier promise never shrinks.
+   */
   make(until: Millis, term: Term, leader: NodeId): void {
     this.#until = Math.max(this.#until, until);
     this.#term = term;

@@ -1,6 +1,6 @@
 /**
- * The log as the core sees it: a stable part behind `LogReader`, an unstable part in memory, and two
- * marks in it.
+ * The log as the core sees it: a stable part behind `LogReader`, an unstable part in memory, and
+ * two marks in it.
  *
  * Invariant: handed <= committed <= lastIndex. `handed` is the last index given out to be applied;
  * only durable entries are given out.
@@ -176,7 +176,9 @@ export class RaftLog {
     this.#committed = index;
   }
 
-  /** Commits up to `id` if it is news and really in the log with that term (Figure 8 of the paper). */
+  /**
+   * Commits up to `id` if it is news and really in the log with that term (Figure 8 of the paper).
+   */
   maybeCommit(id: EntryId): boolean {
     if (id.term === 0 || id.index <= this.#committed || !this.matches(id)) return false;
     this.commitTo(id.index);

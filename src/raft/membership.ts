@@ -2,10 +2,12 @@
  * Membership changes in force: proposed one at a time, applied when their entry is applied, joint
  * configurations left by the leader itself. Because a change counts from its application, three
  * things must hold: a node with an unapplied change does not campaign; a leader proposes nothing
- * before it has committed in its own term; and no change is proposed before the last one is applied.
+ * before it has committed in its own term; and no change is proposed before the last one is
+ * applied.
  *
- * A leader that proposes away its own vote takes nothing after that entry: the others may still ask for
- * its vote before they learn that the entry is committed, and a longer log would refuse them for ever.
+ * A leader that proposes away its own vote takes nothing after that entry: the others may still ask
+ * for its vote before they learn that the entry is committed, and a longer log would refuse them
+ * for ever.
  */
 import { changed, isJoint, leaveJoint } from './confchange.ts';
 import type { ProposeResult } from './config.ts';

@@ -74,7 +74,9 @@ export class Progress {
     return this.#state === 'snapshot' || this.#flowPaused;
   }
 
-  /** Whether an append would tell this member of a commit index that it can use and does not know. */
+  /**
+   * Whether an append would tell this member of a commit index that it can use and does not know.
+   */
   canBumpCommit(commit: Index): boolean {
     return commit > this.#sentCommit && this.#sentCommit < this.#next - 1;
   }

@@ -19,9 +19,9 @@ export function quorumConfig(config: MemberConfig): QuorumConfig {
 }
 
 /**
- * The largest index that a majority of every configuration in force has acknowledged; a voter who is
- * missing from `acked` has acknowledged 0. Infinity for the empty configuration, so that an empty
- * half of a joint one never holds the other back.
+ * The largest index that a majority of every configuration in force has acknowledged; a voter who
+ * is missing from `acked` has acknowledged 0. Infinity for the empty configuration, so that an
+ * empty half of a joint one never holds the other back.
  */
 export function committedIndex(config: QuorumConfig, acked: ReadonlyMap<NodeId, Index>): Index {
   return committedIndexBy(config, (id) => acked.get(id) ?? 0);
@@ -32,7 +32,9 @@ export function committedIndexBy(config: QuorumConfig, ackedOf: (id: NodeId) => 
   return Math.min(majorityIndex(config.incoming, ackedOf), majorityIndex(config.outgoing, ackedOf));
 }
 
-/** The state of an election; an empty configuration is won, so that it never blocks the other half. */
+/**
+ * The state of an election; an empty configuration is won, so that it never blocks the other half.
+ */
 export function voteResult(config: QuorumConfig, votes: ReadonlyMap<NodeId, boolean>): VoteResult {
   const incoming = majorityVote(config.incoming, votes);
   const outgoing = majorityVote(config.outgoing, votes);

@@ -1,8 +1,8 @@
 /**
- * Every input of the core passes here: the rules about terms first, the same for all roles, then the
- * role. A higher term always wins, with two exceptions that keep a lease exclusive and a term from
- * growing for nothing: a vote request adopts its term only if it is answered at all (R1), and a
- * pre-vote or its grant speaks of a term that nobody is in yet.
+ * Every input of the core passes here: the rules about terms first, the same for all roles, then
+ * the role. A higher term always wins, with two exceptions that keep a lease exclusive and a term
+ * from growing for nothing: a vote request adopts its term only if it is answered at all (R1), and
+ * a pre-vote or its grant speaks of a term that nobody is in yet.
  */
 import { assert, unreachable } from '../base/assert.ts';
 import { campaignSoftly, handleVoteReply, mayCampaign, noteOwed } from './candidate.ts';

@@ -1,12 +1,13 @@
 /**
- * The core's only door: inputs in, one `Ready` out, nothing else. Same state and same input give the
- * same output. The driver's order for each Ready, which all safety rests on:
+ * The core's only door: inputs in, one `Ready` out, nothing else. Same state and same input give
+ * the same output. The driver's order for each Ready, which all safety rests on:
  *
  * 1. what `lease` means for the VIP (a lost one is dropped before anything leaves, rule R9);
  * 2. start writing `hard`, `entries` and `snapshot`, in one batch, synced if `mustSync`;
  * 3. send `messages`;
  * 4. when that batch and all before it are durable: send `afterAppend`, call `advance`;
- * 5. apply `committed` in order, `applyConfChange` or `rejectConfChange` for each configuration change.
+ * 5. apply `committed` in order, `applyConfChange` or `rejectConfChange` for each configuration
+ * change.
  *
  * `ready` may be called again before the last one was advanced; nothing is handed out twice.
  */
@@ -15,20 +16,20 @@ import { campaignSoftly, mayCampaign, ownVoteDurable } from './candidate.ts';
 import type { ProposeResult, RaftConfig, ReadIndexResult, TransferResult } from './config.ts';
 import { Core } from './core.ts';
 import { readIndex, startRound } from './leader.ts';
+import { idleLease, leaseView } from './leaseview.ts';
 import {
   applyConfChange,
-  hasPendingConfChange,
   maybeAutoLeave,
   proposeConfChange,
   rejectConfChange,
 } from './membership.ts';
 import type { Message } from './message.ts';
-import type { ProgressState } from './progress.ts';
 import { propose } from './proposal.ts';
 import { nextDeadline, step, tick } from './raft.ts';
-import type { ReadState } from './readonly.ts';
+import type { Ready } from './ready.ts';
 import { flush, handleOwnAppend, handleSnapshotStatus, handleUnreachable } from './replication.ts';
-import { releaseLease, transferLeader, wantsRelease } from './transfer.ts';
+import { type RaftStatus, statusOf } from './status.ts';
+import { releaseLease, transferLeader } from './transfer.ts';
 import type {
   ConfChange,
   Eligibility,
@@ -41,70 +42,14 @@ import type {
   MemberConfig,
   Millis,
   NodeId,
-  Role,
-  Snapshot,
   Term,
   Timing,
 } from './types.ts';
 
 export type { ProposeResult, RaftConfig, ReadIndexResult, TransferResult } from './config.ts';
 export type { ReadState } from './readonly.ts';
-
-/** What there is to do; see the head of this file for the order. */
-export interface Ready {
-  /** To persist; absent if unchanged since the last Ready. */
-  readonly hard?: HardState;
-  /** To persist: replaces everything from the index of the first on. */
-  readonly entries: readonly Entry[];
-  /** Received: persist, and restore the state machine from it before anything later. */
-  readonly snapshot?: Snapshot;
-  /** Whether the batch must be synced; a change of the commit index alone need not be. */
-  readonly mustSync: boolean;
-  /** May leave at once. */
-  readonly messages: readonly Message[];
-  /** Only after everything of this Ready and of all before it is durable. */
-  readonly afterAppend: readonly Message[];
-  /** To apply in order, each exactly once; already durable here. */
-  readonly committed: readonly Entry[];
-  /** Reads that may be served once their index is applied. */
-  readonly readStates: readonly ReadState[];
-  /** Contexts of reads that died with a leadership. */
-  readonly failedReads: readonly number[];
-  readonly lease: LeaseView;
-}
-
-export interface PeerStatus {
-  readonly id: NodeId;
-  readonly match: Index;
-  readonly next: Index;
-  readonly state: ProgressState;
-  readonly isLearner: boolean;
-  /** Heard within the last E. */
-  readonly recentlyActive: boolean;
-  /** Ms since its last echo of a heartbeat, on this node's clock; null for none in this term. */
-  readonly lastEchoMs: Millis | null;
-  readonly eligibility: Eligibility | null;
-}
-
-export interface RaftStatus {
-  readonly id: NodeId;
-  readonly term: Term;
-  readonly vote: NodeId | null;
-  readonly role: Role;
-  readonly leader: NodeId | null;
-  readonly commit: Index;
-  /** The last index that was handed out to be applied. */
-  readonly applied: Index;
-  readonly firstIndex: Index;
-  readonly lastIndex: Index;
-  readonly config: MemberConfig;
-  readonly promiseRemainingMs: Millis;
-  readonly leaseRemainingMs: Millis;
-  readonly transferTarget: NodeId | null;
-  readonly pendingConfChange: boolean;
-  /** Every other member, by id; empty unless this node leads. */
-  readonly peers: readonly PeerStatus[];
-}
+export type { Ready } from './ready.ts';
+export type { PeerStatus, RaftStatus } from './status.ts';
 
 /** What a Ready gave to the disk and has not heard of yet. */
 interface Batch {
@@ -124,13 +69,13 @@ export class RawNode {
   #lease: LeaseView;
 
   /**
-   * Starts from what the disk holds, as a follower. The applied index is that of the newest snapshot:
-   * committed entries behind it are handed out again.
+   * Starts from what the disk holds, as a follower. The applied index is that of the newest
+   * snapshot: committed entries behind it are handed out again.
    */
   constructor(config: RaftConfig, storage: LogReader, now: Millis) {
     this.#core = new Core(config, storage, now);
     this.#hard = this.#core.durable;
-    this.#lease = leaseView(this.#core);
+    this.#lease = leaseView(this.#core, idleLease);
   }
 
   /** Handles a message that the codec has checked. `now` is read after it was received. */
@@ -139,7 +84,10 @@ export class RawNode {
     step(this.#core, message);
   }
 
-  /** Does whatever is due at `now`: an election, a heartbeat round, a step-down, the end of a transfer. */
+  /**
+   * Does whatever is due at `now`: an election, a heartbeat round, a step-down, the end of a
+   * transfer.
+   */
   tick(now: Millis): void {
     this.#core.advanceTo(now);
     tick(this.#core);
@@ -156,8 +104,9 @@ export class RawNode {
   }
 
   /**
-   * Proposes a configuration change; `data` is what the driver decodes when it applies the entry. An
-   * entry of type `conf-change` with empty data is the core's own `leave` of a joint configuration.
+   * Proposes a configuration change; `data` is what the driver decodes when it applies the entry.
+   * An entry of type `conf-change` with empty data is the core's own `leave` of a joint
+   * configuration.
    */
   proposeConfChange(change: ConfChange, data: Uint8Array): ProposeResult {
     return proposeConfChange(this.#core, change, data);
@@ -175,8 +124,9 @@ export class RawNode {
   }
 
   /**
-   * Hands leadership to `to` (rule R8): refused unless it is an eligible voter heard of lately and no
-   * membership change is pending. `lease.wantsRelease` says when the VIP has to go; given up after E.
+   * Hands leadership to `to` (rule R8): refused unless it is an eligible voter heard of lately and
+   * no membership change is pending. `lease.wantsRelease` says when the VIP has to go; given up
+   * after E.
    */
   transferLeader(now: Millis, to: NodeId): TransferResult {
     this.#core.advanceTo(now);
@@ -184,8 +134,8 @@ export class RawNode {
   }
 
   /**
-   * The kernel has acknowledged that the VIP is gone: gives the lease away for the rest of this term
-   * and tells everybody. Without a transfer under way the node also steps down.
+   * The kernel has acknowledged that the VIP is gone: gives the lease away for the rest of this
+   * term and tells everybody. Without a transfer under way the node also steps down.
    */
   releaseLease(now: Millis): void {
     this.#core.advanceTo(now);
@@ -239,7 +189,7 @@ export class RawNode {
       log.hasNextCommitted ||
       this.#nextHard() !== null ||
       (leadership !== null && (leadership.flushDue || leadership.reads.wantsRound)) ||
-      this.#nextLease() !== this.#lease
+      leaseView(core, this.#lease) !== this.#lease
     );
   }
 
@@ -249,7 +199,7 @@ export class RawNode {
     core.advanceTo(now);
     if (core.leadership?.reads.wantsRound) startRound(core, core.leadership);
     if (core.leadership?.flushDue) flush(core, core.leadership);
-    this.#lease = this.#nextLease();
+    this.#lease = leaseView(core, this.#lease);
 
     const { unstable } = core.log;
     const entries = unstable.nextEntries();
@@ -304,27 +254,10 @@ export class RawNode {
     }
   }
 
+  /** Where this node stands at `now`. */
   status(now: Millis): RaftStatus {
-    const core = this.#core;
-    core.advanceTo(now);
-    const { leadership, log, tracker } = core;
-    return {
-      id: core.id,
-      term: core.term,
-      vote: core.vote,
-      role: core.role,
-      leader: core.leader,
-      commit: log.committed,
-      applied: log.handed,
-      firstIndex: log.firstIndex(),
-      lastIndex: log.lastIndex(),
-      config: tracker.config,
-      promiseRemainingMs: core.promise.remaining(core.now),
-      leaseRemainingMs: Math.max(0, (leadership?.lease.deadline ?? 0) - core.now),
-      transferTarget: leadership?.transfer?.to ?? null,
-      pendingConfChange: leadership !== null && hasPendingConfChange(core, leadership),
-      peers: leadership === null ? [] : peerStatuses(core),
-    };
+    this.#core.advanceTo(now);
+    return statusOf(this.#core);
   }
 
   #snapshotDurable(index: Index): void {
@@ -371,50 +304,4 @@ export class RawNode {
         hard.promiseMaxMs !== last.promiseMaxMs)
     );
   }
-
-  /** The view as it is now; the very object of the last Ready if nothing changed. */
-  #nextLease(): LeaseView {
-    const next = leaseView(this.#core);
-    const last = this.#lease;
-    const unchanged =
-      next.role === last.role &&
-      next.term === last.term &&
-      next.leader === last.leader &&
-      next.deadline === last.deadline &&
-      next.claimNotBefore === last.claimNotBefore &&
-      next.ownTermCommitted === last.ownTermCommitted &&
-      next.released === last.released &&
-      next.wantsRelease === last.wantsRelease;
-    return unchanged ? last : next;
-  }
-}
-
-function leaseView(core: Core): LeaseView {
-  const { leadership, log, role, term, leader } = core;
-  return {
-    role,
-    term,
-    leader,
-    deadline: leadership?.lease.deadline ?? 0,
-    claimNotBefore: leadership?.claimNotBefore ?? 0,
-    ownTermCommitted: leadership !== null && log.handed >= leadership.ownTermIndex,
-    released: leadership?.lease.released ?? false,
-    wantsRelease: leadership !== null && wantsRelease(core, leadership),
-  };
-}
-
-function peerStatuses(core: Core): PeerStatus[] {
-  const { now, timing, tracker } = core;
-  return tracker.all
-    .filter((peer) => peer.id !== core.id)
-    .map((peer) => ({
-      id: peer.id,
-      match: peer.match,
-      next: peer.next,
-      state: peer.state,
-      isLearner: peer.isLearner,
-      recentlyActive: peer.lastHeardAt !== null && now - peer.lastHeardAt <= timing.promiseMs,
-      lastEchoMs: peer.lastEchoAt === null ? null : now - peer.lastEchoAt,
-      eligibility: peer.eligibility,
-    }));
 }

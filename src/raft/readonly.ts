@@ -1,7 +1,7 @@
 /**
- * ReadIndex: a read is served from the state at its recorded commit index, once a quorum has echoed a
- * heartbeat round that began after the read came in (Raft dissertation, section 6.4). Waiting reads
- * share rounds: those that come while a round is under way wait for the next.
+ * ReadIndex: a read is served from the state at its recorded commit index, once a quorum has echoed
+ * a heartbeat round that began after the read came in (Raft dissertation, section 6.4). Waiting
+ * reads share rounds: those that come while a round is under way wait for the next.
  *
  * Invariant: `#sent` is ordered by round.
  */

@@ -1,7 +1,7 @@
 /**
- * The sending half of log replication: what a leader sends to one member, and what it learns from the
- * answers. Fast back-off: a rejected probe skips whole terms on both sides, so that the number of
- * probes is bounded by the number of terms in which the logs differ, not by entries.
+ * The sending half of log replication: what a leader sends to one member, and what it learns from
+ * the answers. Fast back-off: a rejected probe skips whole terms on both sides, so that the number
+ * of probes is bounded by the number of terms in which the logs differ, not by entries.
  */
 import { assert } from '../base/assert.ts';
 import type { Core, Leadership } from './core.ts';
@@ -23,8 +23,8 @@ export function flush(core: Core, leadership: Leadership): void {
 }
 
 /**
- * Sends the next append, or a snapshot if the log no longer reaches back that far. An append without
- * entries leaves only if `evenIfEmpty`. False if nothing was sent.
+ * Sends the next append, or a snapshot if the log no longer reaches back that far. An append
+ * without entries leaves only if `evenIfEmpty`. False if nothing was sent.
  */
 export function sendAppend(core: Core, peer: Progress, evenIfEmpty: boolean): boolean {
   if (peer.isPaused) return false;
@@ -38,9 +38,10 @@ export function sendAppend(core: Core, peer: Progress, evenIfEmpty: boolean): bo
 }
 
 /**
- * An echo arrived from a member that lacks something: whatever was under way may be lost. A pipeline
- * goes on, through a full window with one empty append; a probe that is not answered yet is repeated
- * without its entries, because echoes are faster than the disk that holds the answer up.
+ * An echo arrived from a member that lacks something: whatever was under way may be lost. A
+ * pipeline goes on, through a full window with one empty append; a probe that is not answered yet
+ * is repeated without its entries, because echoes are faster than the disk that holds the answer
+ * up.
  */
 export function resumeAppends(core: Core, peer: Progress): void {
   const unanswered = peer.state === 'probe' && peer.isPaused;
@@ -116,8 +117,9 @@ export function handleOwnAppend(core: Core, leadership: Leadership, index: numbe
 }
 
 /**
- * Commits what a quorum holds, if it is of this term: an older entry commits only underneath a newer
- * one, because a count alone does not keep it from being overwritten (Figure 8 of the Raft paper).
+ * Commits what a quorum holds, if it is of this term: an older entry commits only underneath a
+ * newer one, because a count alone does not keep it from being overwritten (Figure 8 of the Raft
+ * paper).
  */
 export function maybeCommit(core: Core): boolean {
   return core.log.maybeCommit({ term: core.term, index: core.tracker.committed() });

@@ -1,7 +1,7 @@
 /**
- * Handing leadership over (rule R8): choose, bring level, ask the owner of the VIP to let go, and only
- * when it has, release the promises and let the target campaign. Nothing is given up before the
- * release; nothing is taken back after it.
+ * Handing leadership over (rule R8): choose, bring level, ask the owner of the VIP to let go, and
+ * only when it has, release the promises and let the target campaign. Nothing is given up before
+ * the release; nothing is taken back after it.
  */
 import { type TransferResult, transferRecencyHeartbeats } from './config.ts';
 import type { Core, Leadership } from './core.ts';
@@ -60,8 +60,8 @@ function transferTarget(core: Core, leadership: Leadership): Progress | undefine
 }
 
 /**
- * The VIP is out of the kernel: the lease is over, and everybody hears it. With a target, the leader
- * keeps telling it to campaign; without one it steps down and lets the others find a leader.
+ * The VIP is out of the kernel: the lease is over, and everybody hears it. With a target, the
+ * leader keeps telling it to campaign; without one it steps down and lets the others find a leader.
  */
 export function releaseLease(core: Core): void {
   const { leadership } = core;

@@ -1,10 +1,10 @@
 /**
- * The end of the log that is not yet known to be durable, and a received snapshot in the same state.
- * What has been handed to the disk is `in progress` and is not handed out again; it stays in here
- * until the disk has answered, because until then it must not count.
+ * The end of the log that is not yet known to be durable, and a received snapshot in the same
+ * state. What has been handed to the disk is `in progress` and is not handed out again; it stays in
+ * here until the disk has answered, because until then it must not count.
  *
- * Invariants: `entries[i].index = offset + i`; offset <= offsetInProgress <= offset + entries.length;
- * everything below `offset` is durable unless a snapshot is pending.
+ * Invariants: `entries[i].index = offset + i`; offset <= offsetInProgress <= offset +
+ * entries.length; everything below `offset` is durable unless a snapshot is pending.
  */
 import { assert } from '../base/assert.ts';
 import type { Entry, EntryId, Index, Snapshot, Term } from './types.ts';

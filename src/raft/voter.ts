@@ -1,6 +1,7 @@
 /**
- * Answering vote requests: once a term, only for a log at least as complete, and never while a promise
- * binds this node (rule R1). Every node answers, learners too: the candidate knows better who counts.
+ * Answering vote requests: once a term, only for a log at least as complete, and never while a
+ * promise binds this node (rule R1). Every node answers, learners too: the candidate knows better
+ * who counts.
  */
 import type { Core } from './core.ts';
 import { stepDownAt } from './leader.ts';

@@ -1,7 +1,7 @@
 /**
- * Clusters under random faults from a seed: crashes, pauses, one-way cuts, loss, slow disks, drifting
- * clocks, transfers and membership changes. The network helper checks safety after every event; at
- * the end everything heals and the cluster must lead, commit and agree.
+ * Clusters under random faults from a seed: crashes, pauses, one-way cuts, loss, slow disks,
+ * drifting clocks, transfers and membership changes. The network helper checks safety after every
+ * event; at the end everything heals and the cluster must lead, commit and agree.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

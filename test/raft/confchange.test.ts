@@ -112,7 +112,7 @@ const jointRows: readonly [MemberConfig, string, string, string][] = [
   [enterJoint(abc, false, []), 'vd', 'refused: already-joint', ''],
 ];
 
-test('enterJoint() keeps the old voters in force, leaveJoint() lets them go, as in each row', () => {
+test('enterJoint() keeps the old voters in force, leaveJoint() lets them go', () => {
   for (const [before, text, joint, left] of jointRows) {
     const name = `${show(before)} + ${text}`;
     assert.equal(
@@ -175,7 +175,9 @@ test('restore() puts a config in canonical order', () => {
   );
 });
 
-/** Whether every majority of `one` meets every majority of `other`, by trying each set of members. */
+/**
+ * Whether every majority of `one` meets every majority of `other`, by trying each set of members.
+ */
 function overlap(one: MemberConfig, other: MemberConfig): boolean {
   const ids = [...'abcdef'];
   const reaches = (config: MemberConfig, mask: number): boolean =>

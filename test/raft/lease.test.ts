@@ -1,4 +1,6 @@
-/** The lease and the promise, rule by rule: first their arithmetic, then one core, then a cluster. */
+/**
+ * The lease and the promise, rule by rule: first their arithmetic, then one core, then a cluster.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { electionTimeout, retryAfter } from '../../src/raft/election.ts';
@@ -64,7 +66,7 @@ test('a round that was never sent, or long ago, proves nothing', () => {
   assert.ok(lease.deadline <= 1_225);
 });
 
-test('an echo of a later, shorter round does not prove the promise of an earlier, longer one', () => {
+test('an echo of a short round does not prove the promise of an earlier, longer one', () => {
   const lease = new LeaderLease(1_000, drift);
   const long = lease.start(1_000, 5_000);
   const short = lease.start(1_050, 100);
@@ -84,7 +86,7 @@ test('a shorter round does not take back what a quorum promised before it', () =
   assert.equal(lease.deadline, deadline);
 });
 
-test('a change of configuration cuts the lease to what the members now in force have echoed', () => {
+test('a change of configuration cuts the lease to what its members have echoed', () => {
   const lease = new LeaderLease(1_000, drift);
   const first = lease.start(1_000, 230);
   const second = lease.start(1_030, 230);
@@ -227,7 +229,7 @@ test('R1: a leader without an echo yet is deposed by a vote but does not invite 
   assert.equal(solo.role, 'follower');
 });
 
-test('R2: the longest promise is on disk before its first echo leaves, and only then costs a sync', () => {
+test('R2: the longest promise is on disk before its first echo leaves, once', () => {
   const solo = Solo.of(3);
   const { raft } = solo;
   solo.step(append({ term: 2 }));

@@ -166,7 +166,7 @@ test('maybeAppend() takes what meets this log and commits only what the message 
   }
 });
 
-test('maybeAppend() treats a leader that contradicts a committed entry as a broken invariant', () => {
+test('a leader that contradicts a committed entry is a broken invariant', () => {
   const got = log([1, 2, 3]);
   got.commitTo(2);
   const slice = { prev: { term: 1, index: 1 }, entries: entriesOf(2, 4) };

@@ -1,6 +1,6 @@
 /**
- * The Raft paper, section by section: each test sets a state, hands over a message and looks at what
- * comes out. Section numbers are those of "In Search of an Understandable Consensus Algorithm"
+ * The Raft paper, section by section: each test sets a state, hands over a message and looks at
+ * what comes out. Section numbers are those of "In Search of an Understandable Consensus Algorithm"
  * (extended version). Where a pre-vote or a promise comes before what the paper describes, the test
  * goes through it.
  */

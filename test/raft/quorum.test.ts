@@ -1,4 +1,6 @@
-/** Majority arithmetic against a definition too slow to be wrong, for every case up to five voters. */
+/**
+ * Majority arithmetic against a definition too slow to be wrong, for every case up to five voters.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { committedIndex, type QuorumConfig, voteResult } from '../../src/raft/quorum.ts';
@@ -54,7 +56,7 @@ function* jointConfigs(): Generator<QuorumConfig> {
   }
 }
 
-test('committedIndex() agrees with the definition for every config and index up to five voters', () => {
+test('committedIndex() agrees with the definition for every config of up to five', () => {
   const acks = [...assignments(5, [undefined, 1, 2, 3])];
   for (const config of jointConfigs()) {
     for (const acked of acks) {
@@ -66,7 +68,7 @@ test('committedIndex() agrees with the definition for every config and index up 
   }
 });
 
-test('voteResult() agrees with the definition for every config and vote up to five voters', () => {
+test('voteResult() agrees with the definition for every config of up to five', () => {
   const rounds = [...assignments<boolean>(5, [undefined, true, false])];
   for (const config of jointConfigs()) {
     for (const votes of rounds) {

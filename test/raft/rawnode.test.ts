@@ -1,4 +1,7 @@
-/** The contract of Ready: what goes to the disk when, what may leave before, what is handed out once. */
+/**
+ * The contract of Ready: what goes to the disk when, what may leave before, what is handed out
+ * once.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { InvariantViolation } from '../../src/base/assert.ts';
@@ -67,7 +70,7 @@ test('a truncation takes back what the disk was given and replaces it', () => {
   assert.deepEqual(second.entries, entriesOf(3, 3));
 });
 
-test('an acknowledgement waits for the disk, a heartbeat echo only for term, vote and promise', () => {
+test('an acknowledgement waits for the disk, an echo only for the hard state', () => {
   const solo = Solo.of(3);
   solo.step(heartbeat({ term: 2 }));
   const { raft } = solo;
@@ -161,7 +164,7 @@ test('a restart hands out again what is committed behind the snapshot, and nothi
   assert.deepEqual([again.term, again.status.commit, again.status.lastIndex], [2, 3, 4]);
 });
 
-test('a leader sends entries before its own disk has them, but does not count itself until then', () => {
+test('a leader sends before its own disk has it, but counts itself only then', () => {
   const solo = leading();
   const { raft } = solo;
   const { commit } = solo.status;
@@ -206,7 +209,7 @@ test('messages are cut to their size and the window bounds what is in flight', (
   assert.equal(more.filter((m) => m.entries.length > 0).length, 2);
 });
 
-test('proposals beyond the bound of what is uncommitted are refused, until some are applied', () => {
+test('proposals beyond the bound are refused until some are applied', () => {
   const solo = new Solo(MemoryLog.booted({ voters: names(3) }), { maxUncommittedBytes: 100 });
   solo.step(...acks(solo.lead()));
   solo.drain();

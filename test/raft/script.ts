@@ -1,10 +1,10 @@
 /**
- * A cluster driven by hand, one command a line, that prints everything it does: which Ready it took,
- * what was sent, delivered and lost. Time stands still except in `pass`. Election draws are fixed, so
- * that a campaigns before b and b before c.
+ * A cluster driven by hand, one command a line, that prints everything it does: which Ready it
+ * took, what was sent, delivered and lost. Time stands still except in `pass`. Election draws are
+ * fixed, so that a campaigns before b and b before c.
  */
 import { assert, defined, unreachable } from '../../src/base/assert.ts';
-import type { Message } from '../../src/raft/message.ts';
+import type { Message, Release } from '../../src/raft/message.ts';
 import { RawNode, type Ready } from '../../src/raft/rawnode.ts';
 import type { ConfChange, Entry, MemberChangeType, Millis, NodeId } from '../../src/raft/types.ts';
 import { bytes, configFor, decodeChange, encodeChange, text } from './network.ts';
@@ -281,7 +281,7 @@ function showBody(m: Message): string {
   switch (m.type) {
     case 'vote':
     case 'pre-vote':
-      return ` log ${m.lastTerm}/${m.lastIndex}${m.release === null ? '' : ` released ${m.release.term}`}`;
+      return ` log ${m.lastTerm}/${m.lastIndex}${showRelease(m.release)}`;
     case 'vote-reply':
     case 'pre-vote-reply':
       if (m.granted) return ' yes';
@@ -295,13 +295,18 @@ function showBody(m: Message): string {
     case 'heartbeat':
       return ` round ${m.round} E ${m.promiseMs} commit ${m.commit}`;
     case 'heartbeat-reply':
-      return ` round ${m.round}${m.eligibility.eligible ? '' : ` not eligible: ${m.eligibility.reason}`}`;
+      if (m.eligibility.eligible) return ` round ${m.round}`;
+      return ` round ${m.round} not eligible: ${m.eligibility.reason}`;
     case 'snapshot':
       return ` at ${m.snapshot.meta.term}/${m.snapshot.meta.index}`;
     case 'timeout-now':
     case 'lease-release':
-      return ` released ${m.release.term}`;
+      return showRelease(m.release);
     default:
       return unreachable(m);
   }
+}
+
+function showRelease(release: Release | null): string {
+  return release === null ? '' : ` released ${release.term}`;
 }

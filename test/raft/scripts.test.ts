@@ -1,7 +1,7 @@
 /**
- * Runs every script in testdata/: a command, `----`, and the trace that it must print. After a change
- * that is meant to change traces, `node test/raft/scripts.test.ts --rewrite` writes them anew; the
- * diff is then what has to be understood before it is committed.
+ * Runs every script in testdata/: a command, `----`, and the trace that it must print. After a
+ * change that is meant to change traces, `node test/raft/scripts.test.ts --rewrite` writes them
+ * anew; the diff is then what has to be understood before it is committed.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';

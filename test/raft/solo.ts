@@ -1,4 +1,6 @@
-/** One core alone: the test plays everybody else, hands it messages and looks at what it answers. */
+/**
+ * One core alone: the test plays everybody else, hands it messages and looks at what it answers.
+ */
 import { assert } from '../../src/base/assert.ts';
 import type {
   Append,
