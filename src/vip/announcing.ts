@@ -1,6 +1,7 @@
 /**
  * Sends the announcements of the VIPs that are held, when their schedules say so. Before anything
- * leaves it asks whether the VIPs may still be held; what follows from a "no" is the asker's matter.
+ * leaves it asks whether the VIPs may still be held; what follows from a "no" is the asker's
+ * matter.
  */
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';

@@ -117,28 +117,27 @@ test('in the kernel: addresses of others are not ours', () => {
   assert.deepEqual(real.ours(), []);
 });
 
-test('in the kernel: watch() tells of changes by others, also after a storm of them', async () => {
+test('in the kernel: watch() tells of changes by others, also after a storm', async (t) => {
   let calls = 0;
   const watch = real.watch(() => {
     calls++;
   });
-  await pause(50);
-  assert.equal(calls, 0);
+  t.after(() => watch.close());
+  const told = async (change: () => void): Promise<void> => {
+    const before = calls;
+    change();
+    for (let tries = 0; tries < 200 && calls === before; tries++) await pause(10);
+    assert.ok(calls > before);
+  };
 
-  run('ip addr add 10.88.0.2/32 dev eth0');
-  await pause(60);
-  assert.equal(calls, 1);
-
+  await told(() => run('ip addr add 10.88.0.2/32 dev eth0'));
   // More than the socket's queue holds: the kernel drops events, and says so.
-  for (let i = 0; i < 3000; i++) real.put(V4, 60);
-  await pause(100);
-  const afterStorm = calls;
-  assert.ok(afterStorm > 1);
-  run('ip addr del 10.88.0.2/32 dev eth0');
-  await pause(60);
-  assert.ok(calls > afterStorm);
+  await told(() => {
+    for (let i = 0; i < 3000; i++) real.put(V4, 60);
+  });
+  await pause(200);
+  await told(() => run('ip addr del 10.88.0.2/32 dev eth0'));
 
-  watch.close();
   real.remove(V4.address);
 });
 

@@ -19,7 +19,7 @@ import { run } from './netns.ts';
 const LEASE_MS = 400;
 const RENEW_EVERY_MS = 50;
 /** From an interference to the neighbours knowing better: one look at the events, and some. */
-const HEALED_MS = 100;
+const HEALED_MS = 250;
 /** The kernel tells of a carrier's return at most once a second. */
 const CARRIER_MS = 1_200;
 const ANNOUNCED = ['10.77.0.100 arp', 'fd77::100 neighbour'];
@@ -111,7 +111,7 @@ test('the link goes down and up: the VIPs are announced as soon as it is back', 
   );
 });
 
-test('somebody removes the queueing discipline and flushes all rules: nothing is lost', async () => {
+test('somebody removes the queueing discipline and all rules: nothing is lost', async () => {
   claim();
   const { claims, fenceLosses } = controller.counters();
 

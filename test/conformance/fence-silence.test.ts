@@ -48,12 +48,14 @@ async function interrogate(forMs: number): Promise<Map<string, number>> {
   const last = new Map<string, number>();
   const start = performance.now();
   while (performance.now() - start < forMs) {
+    // The kernel answers within the call, so a busy machine that reads late does not count.
+    const askedMs = performance.now() - start;
     for (const frame of frames) wire.send(frame);
     await pause(2);
     for (const frame of wire.take()) {
       for (const vip of VIPS) {
         const kind = answerKind(vip, frame);
-        if (kind !== null) last.set(`${vip} ${kind}`, performance.now() - start);
+        if (kind !== null) last.set(`${vip} ${kind}`, askedMs);
       }
     }
   }

@@ -31,6 +31,8 @@ export function addNamespace(label: string): string {
   const name = `hfvip-${process.pid}-${label}`;
   run(`ip netns add ${name}`);
   process.once('exit', () => execFileSync('ip', ['netns', 'delete', name]));
+  // A runner that gives up on a test ends it by a signal, which by itself runs no exit handler.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
   inNamespace(name, () => run('ip link set lo up'));
   return name;
 }
