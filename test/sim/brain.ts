@@ -1,18 +1,20 @@
 /**
- * The program under test in one simulated process: the real cluster node and the real VIP controller,
- * joined by `assign()` as the agent joins them. It holds nothing that the agent has not.
+ * The program under test in one simulated process: the real cluster node and the real VIP
+ * controller, joined by `assign()` as the agent joins them. It holds nothing that the agent has
+ * not.
  */
 import { unreachable } from '../../src/base/assert.ts';
 import { describeError } from '../../src/base/errors.ts';
-import { assign, eligibilityOf } from '../../src/cluster/assign.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
 import type { Command } from '../../src/cluster/command.ts';
+import { Duties } from '../../src/cluster/duties.ts';
 import { ClusterNode } from '../../src/cluster/node.ts';
-import type { LeaseSink, PeerAddress, Transport } from '../../src/cluster/ports.ts';
-import type { Spec } from '../../src/cluster/spec.ts';
+import type { PeerAddress, Transport } from '../../src/cluster/ports.ts';
+import type { Spec, VipSpec } from '../../src/cluster/spec.ts';
 import { type ClusterState, emptyState, type Member } from '../../src/cluster/state.ts';
 import { decodeState, encodeState } from '../../src/cluster/state-codec.ts';
 import { agentMarginMs, timingOf } from '../../src/cluster/timing.ts';
+import type { ClusterView } from '../../src/cluster/view.ts';
 import type { Message } from '../../src/raft/message.ts';
 import {
   emptyConfig,
@@ -24,6 +26,8 @@ import {
   type Timing,
 } from '../../src/raft/types.ts';
 import { VipController } from '../../src/vip/controller.ts';
+import { linkTrouble } from '../../src/vip/placement.ts';
+import type { VipPlacement } from '../../src/vip/ports.ts';
 import { bytesHash } from './checkers/raft.ts';
 import type { Brain, Request, Surroundings } from './host.ts';
 import { INTERFACE, VIP } from './kernel.ts';
@@ -70,53 +74,41 @@ export function joinerLog(members: readonly Member[]): Snapshot {
   };
 }
 
-export class NodeBrain implements Brain, Transport, LeaseSink {
+export class NodeBrain implements Brain, Transport {
   readonly #around: Surroundings;
-  readonly #node: ClusterNode;
   readonly #vips: VipController;
+  readonly #duties: Duties;
+  readonly #node: ClusterNode;
   #peers: ReadonlySet<NodeId> = new Set();
   #state: ClusterState | null = null;
-  #epoch: number | null = null;
-  #started = false;
 
   constructor(around: Surroundings, options: Options) {
-    const { clock, kernel, storage } = around;
+    const { clock, kernel, storage, rng } = around;
     const log = traceLogger(around.note);
     this.#around = around;
-    this.#vips = new VipController({
-      clock,
-      table: kernel,
-      fence: kernel,
-      link: kernel,
-      log,
-      marginMs: agentMarginMs,
-    });
-    this.#vips.start();
+    const parts = { clock, table: kernel, fence: kernel, link: kernel, log };
+    this.#vips = new VipController({ ...parts, marginMs: agentMarginMs });
+    this.#duties = this.#newDuties();
+    const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
     this.#node = new ClusterNode(
-      {
-        selfId: around.id,
-        compaction: { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 },
-      },
+      { selfId: around.id, compaction },
       {
         clock,
         storage,
         transport: this,
-        sink: this,
+        sink: { update: (lease) => this.#leaseIs(lease) },
         log,
-        rng: around.rng,
+        rng,
         yieldToIo: (callback) => clock.post('immediate', callback),
         onFatal: (error) => around.died(error),
       },
     );
-    this.#started = true;
-    kernel.watch(() => this.#tellEligibility());
-    this.#node.onView(() => {
-      this.#assign();
-      this.#tellEligibility();
-    });
+    this.#vips.start();
+    this.#node.onView((view) => this.#observe(view));
+    this.#observe(this.#node.view());
+    this.#duties.attach(this.#node);
+    kernel.watch(() => this.#duties.hostChanged());
     this.#node.start();
-    this.#assign();
-    this.#tellEligibility();
   }
 
   get applied(): number {
@@ -175,39 +167,29 @@ export class NodeBrain implements Brain, Transport, LeaseSink {
     this.#peers = new Set(peers.map((peer) => peer.id));
   }
 
-  update(lease: LeaseView): void {
+  #leaseIs(lease: LeaseView): void {
     this.#around.leaseIs(lease);
-    if (this.#started) this.#assign();
+    this.#duties.update(lease);
   }
 
-  /** What this node may hold now; renewed where it is held already. */
-  #assign(): void {
-    const view = this.#node.view();
-    if (view.state !== this.#state) {
-      this.#state = view.state;
-      this.#around.applied(view.appliedIndex, bytesHash(encodeState(view.state)));
-    }
-    const now = this.#around.clock.now();
-    const { vip } = assign(view, { marginMs: agentMarginMs, problem: this.#problem() }, now);
-    if (vip.hold !== null && vip.hold.epoch === this.#epoch) {
-      this.#vips.renew(vip.hold.deadline);
-      return;
-    }
-    this.#epoch = vip.hold?.epoch ?? null;
-    this.#vips.set({
-      ...vip,
-      vips: vip.vips.map(({ address }) => ({ address, interface: INTERFACE })),
+  #observe(view: ClusterView): void {
+    if (view.state === this.#state) return;
+    this.#state = view.state;
+    this.#around.applied(view.appliedIndex, bytesHash(encodeState(view.state)));
+  }
+
+  #newDuties(): Duties {
+    const { clock, kernel } = this.#around;
+    return new Duties({
+      clock,
+      marginMs: agentMarginMs,
+      vip: {
+        take: (duty) => this.#vips.set({ ...duty, vips: duty.vips.map(placed) }),
+        renew: (deadline) => this.#vips.renew(deadline),
+      },
+      balance: () => undefined,
+      problem: () => linkTrouble(INTERFACE, kernel.links()),
     });
-  }
-
-  #problem(): string | null {
-    const { eligible, reason } = this.#vips.eligibility();
-    return eligible ? null : reason;
-  }
-
-  #tellEligibility(): void {
-    const self = { marginMs: agentMarginMs, problem: this.#problem() };
-    this.#node.setEligibility(eligibilityOf(this.#node.view(), self));
   }
 
   async #grant(request: Request): Promise<Index> {
@@ -264,6 +246,10 @@ export class NodeBrain implements Brain, Transport, LeaseSink {
 
 function facts(id: NodeId): Pick<Member, 'id' | 'name' | 'address' | 'publicKeyHash'> {
   return { id, name: id, address: `${id}:7443`, publicKeyHash: `key-${id}` };
+}
+
+function placed({ address }: VipSpec): VipPlacement {
+  return { address, interface: INTERFACE };
 }
 
 function specWith(timing: Spec['timing']): Spec {

@@ -1,11 +1,11 @@
 /**
- * A host's disk: one write at a time, later ones collected meanwhile into the next, as the real store
- * does. Three places hold data: the process's memory, the page cache (outlives the process), and the
- * platters (outlive the power).
+ * A host's disk: one write at a time, later ones collected meanwhile into the next, as the real
+ * store does. Three places hold data: the process's memory, the page cache (outlives the process),
+ * and the platters (outlive the power).
  *
- * A killed process loses what had not begun to be written, and the write under way is there whole or
- * not at all. A power cut keeps what was synced and any prefix of what was written after it. Opening
- * makes what is found durable, as LevelDB's recovery does.
+ * A killed process loses what had not begun to be written, and the write under way is there whole
+ * or not at all. A power cut keeps what was synced and any prefix of what was written after it.
+ * Opening makes what is found durable, as LevelDB's recovery does.
  */
 import type { Millis } from '../../src/base/clock.ts';
 import { intBetween, type Prng } from '../../src/base/prng.ts';

@@ -2,6 +2,7 @@
  * What a healthy cluster must do, tried once at the end of each run: move the VIP quickly when its
  * holder dies or is stopped, and stay as it is while one other host misbehaves.
  */
+import { unreachable } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { Timing } from '../../src/raft/types.ts';
@@ -9,7 +10,7 @@ import { newestLeader, type SimHost } from './host.ts';
 import type { SimNet } from './net.ts';
 import type { World } from './world.ts';
 
-export type DrillKind = 'crash' | 'stop' | 'disruption';
+export type DrillKind = 'crash' | 'stop' | 'link' | 'disruption';
 
 /** How long the VIP was away, for the drills that move it. */
 export interface DrillResult {
@@ -27,6 +28,8 @@ export interface DrillParts {
 
 /** Two fsyncs, a few round trips and the kernel calls: nothing waits for a timer. */
 const STOP_BOUND_MS = 100;
+/** A leader that may not hold the VIP looks for a successor at its next slow tick. */
+const LINK_BOUND_MS = 400;
 const DISRUPTION_MS = 3_000;
 
 /** A crash is noticed after E and the jitter; one split vote costs a promise more. */
@@ -42,14 +45,31 @@ export async function drill(parts: DrillParts): Promise<DrillResult | null> {
   const config = leader?.config();
   if (leader === undefined || config === undefined || config === null) return null;
   if (config.voters.length < 3) return null;
-  const kind: DrillKind = pick(random, ['crash', 'stop', 'disruption'] as const);
+  const kind: DrillKind = pick(random, ['crash', 'stop', 'link', 'disruption'] as const);
   const timing = leader.timing();
   world.note('WORLD', `drill: ${kind} (E ${timing.promiseMs})`);
   if (kind === 'disruption') return disrupt(parts, leader, random);
-  const bound = kind === 'crash' ? crashBoundMs(timing) : STOP_BOUND_MS;
-  if (kind === 'crash') leader.kill();
-  else leader.stop(() => undefined);
-  return { kind, timing, gapMs: await gap(parts, leader, bound) };
+  const gapMs = await gap(parts, leader, strike(kind, leader));
+  return { kind, timing, gapMs };
+}
+
+/** Takes the VIP from `leader`; returns how long it may be away, ms. */
+function strike(kind: Exclude<DrillKind, 'disruption'>, leader: SimHost): Millis {
+  switch (kind) {
+    case 'crash': {
+      const bound = crashBoundMs(leader.timing());
+      leader.kill();
+      return bound;
+    }
+    case 'stop':
+      leader.stop(() => undefined);
+      return STOP_BOUND_MS;
+    case 'link':
+      leader.setLink(false);
+      return LINK_BOUND_MS;
+    default:
+      return unreachable(kind);
+  }
 }
 
 /**

@@ -26,6 +26,7 @@ export class Faults {
   readonly parts: FaultParts;
   readonly random: Prng;
   #over = false;
+  #undisturbedUntil: Millis = 0;
 
   constructor(parts: FaultParts) {
     this.parts = parts;
@@ -38,7 +39,7 @@ export class Faults {
     if (options.faults.length === 0) return;
     world.after(this.exponential(options.faultEveryMs), () => {
       if (this.#over) return;
-      catalogue[pick(this.random, options.faults)](this);
+      if (world.now >= this.#undisturbedUntil) catalogue[pick(this.random, options.faults)](this);
       this.begin();
     });
   }
@@ -63,6 +64,13 @@ export class Faults {
     this.parts.world.after(ms, () => {
       if (!this.#over) undo();
     });
+  }
+
+  /** No other fault, and perhaps no write, for `ms`: a slow drama needs its stage to itself. */
+  undisturbed(ms: Millis): void {
+    const { world, workload } = this.parts;
+    this.#undisturbedUntil = world.now + ms;
+    if (this.random() < 0.7) workload.hush(ms);
   }
 
   exponential(mean: Millis): Millis {
@@ -156,12 +164,13 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
    * are restarted under the leader's feet: whoever forgets its promise then elects a second holder.
    */
   siege(faults) {
-    const { hosts, options } = faults.parts;
+    const { hosts } = faults.parts;
     const leader = newestLeader(hosts);
     const others = hosts.filter((host) => host !== leader && host.isUp && host.isVoter());
     if (leader === undefined || others.length < 2) return;
     const rebel = pick(faults.random, others);
-    const { promiseMs } = options.timing;
+    const { promiseMs } = leader.timing();
+    faults.undisturbed(4 * promiseMs);
     faults.cut([leader], [rebel], 4 * promiseMs);
     if (faults.random() < 0.5) faults.cut([rebel], [leader], 4 * promiseMs);
     for (const loyal of others.filter((host) => host !== rebel)) {

@@ -1,6 +1,7 @@
 /**
- * One simulated host: what lasts (disk, kernel, clock while it has power) and the process that comes
- * and goes on it. Everything that the process does to the world is watched here for the checkers.
+ * One simulated host: what lasts (disk, kernel, clock while it has power) and the process that
+ * comes and goes on it. Everything that the process does to the world is watched here for the
+ * checkers.
  */
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';

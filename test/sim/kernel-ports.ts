@@ -1,6 +1,6 @@
 /**
- * The ports of the VIP room on a simulated kernel, for one process. Each call is seen by this process
- * at once and by the world at the process's own time, perhaps after a pause.
+ * The ports of the VIP room on a simulated kernel, for one process. Each call is seen by this
+ * process at once and by the world at the process's own time, perhaps after a pause.
  */
 import type { Millis } from '../../src/base/clock.ts';
 import type { LeaseView } from '../../src/raft/types.ts';

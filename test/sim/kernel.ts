@@ -1,10 +1,10 @@
 /**
- * A host's kernel as far as a VIP is concerned: the address table, the fence, and the link. It lives
- * as long as the host has power, whoever of its processes sleeps or is dead.
+ * A host's kernel as far as a VIP is concerned: the address table, the fence, and the link. It
+ * lives as long as the host has power, whoever of its processes sleeps or is dead.
  *
- * A host *answers* for a VIP while the address is there, its lifetime is not over, the fence is open
- * (or nobody put one up), and the link is up. Answering begins only by a call or by a link coming up,
- * and each of these is reported, so that looking then sees every instant.
+ * A host *answers* for a VIP while the address is there, its lifetime is not over, the fence is
+ * open (or nobody put one up), and the link is up. Answering begins only by a call or by a link
+ * coming up, and each of these is reported, so that looking then sees every instant.
  */
 import type { Millis } from '../../src/base/clock.ts';
 import type { Link, VipPlacement } from '../../src/vip/ports.ts';

@@ -3,7 +3,7 @@
  *
  *   node test/sim/main.ts --seeds 1000 [--from 1] [--keep-going]   many seeds; stops at a failure
  *   node test/sim/main.ts --seed 8841 [--steps 5000]               one seed, every event printed
- *   node test/sim/main.ts --mutants                                is the simulator strong enough?
+ *   node test/sim/main.ts --mutants [--from 1]                     is the simulator strong enough?
  *
  * A failure prints the end of its trace and its seed; the seed and the commit reproduce it exactly.
  */
@@ -71,7 +71,7 @@ async function manySeeds(from: number, count: number): Promise<boolean> {
       `${(sums.lastedMs / 1000).toFixed(0)} s simulated in ${seconds.toFixed(1)} s; ` +
       `slowest recovery ${slowest?.recoveredMs?.toFixed(0) ?? 0} ms (seed ${slowest?.seed ?? 0})`,
   );
-  for (const kind of ['crash', 'stop'] as const) console.log(gaps(kind, drills));
+  for (const kind of ['crash', 'stop', 'link'] as const) console.log(gaps(kind, drills));
   return sums.failed === 0;
 }
 
@@ -82,13 +82,13 @@ function gaps(kind: DrillKind, drills: readonly DrillResult[]): string {
   const at = (share: number): string =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]?.toFixed(0) ?? '-';
   const shares = `median ${at(0.5)} ms, p95 ${at(0.95)} ms, max ${at(1)} ms`;
-  return `VIP away after a ${kind} of its holder, ${sorted.length} times: ${shares}`;
+  return `VIP away, drill ${kind}, ${sorted.length} times: ${shares}`;
 }
 
 async function huntAll(): Promise<boolean> {
   let escaped = 0;
   for (const mutant of mutants) {
-    const { caught } = await hunt(mutant);
+    const { caught } = await hunt(mutant, whole('from', values.from));
     if (caught === null) escaped++;
     const what = caught === null ? 'ESCAPED' : `seed ${caught.seed}, ${caught.rule}`;
     console.log(`${mutant.name}: ${what} (of ${mutant.seeds} seeds)`);

@@ -1,7 +1,7 @@
 /**
- * What kind of world a seed makes: size, timing, and a random *subset* of the faults at random rates.
- * The subset matters more than the rates: a fault that is always there hides what happens without it
- * (swarm testing, Groce et al., ISSTA 2012).
+ * What kind of world a seed makes: size, timing, and a random *subset* of the faults at random
+ * rates. The subset matters more than the rates: a fault that is always there hides what happens
+ * without it (swarm testing, Groce et al., ISSTA 2012).
  */
 import type { Millis } from '../../src/base/clock.ts';
 import { intBetween, type Prng, pick } from '../../src/base/prng.ts';

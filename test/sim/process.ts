@@ -2,11 +2,12 @@
  * One process on a simulated host, from its start to its death: a single thread that may be paused
  * anywhere, also between reading the clock and acting on what it read.
  *
- * A pause in the middle of synchronous code cannot be had by waiting. Instead the process runs ahead
- * of the world: pausing it adds to its own `time`, from where it goes on at once, and whatever it
- * does to the world from there (its *effects*) happens when the world has got to that time. What
- * reaches it meanwhile waits in its queues. Since the effects are all that others can see of it, this
- * is the same as a thread that slept; and a process killed while it is ahead never did them.
+ * A pause in the middle of synchronous code cannot be had by waiting. Instead the process runs
+ * ahead of the world: pausing it adds to its own `time`, from where it goes on at once, and
+ * whatever it does to the world from there (its *effects*) happens when the world has got to that
+ * time. What reaches it meanwhile waits in its queues. Since the effects are all that others can
+ * see of it, this is the same as a thread that slept; and a process killed while it is ahead never
+ * did them.
  *
  * Invariants: `time` never goes back and is never behind the world; effects happen in the order in
  * which they were made; nothing of a dead process happens.

@@ -23,7 +23,9 @@ import { type Failure, World } from './world.ts';
 
 /** Hosts beyond the seed's nodes, which may join later. */
 const SPARES = 2;
-/** A healed cluster must be whole again after this: the longest sleep, promise and delay together. */
+/**
+ * A healed cluster must be whole again after this: the longest sleep, promise and delay together.
+ */
 const RECOVERY_MS = 15_000;
 /** What was asked for before the healing may still change things for this long. */
 const SETTLE_MS = 1_000;

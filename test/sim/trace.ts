@@ -1,6 +1,7 @@
 /**
  * What happened, one readable line per event, and a running hash of all lines: two runs of a seed
- * are the same run if their hashes are equal. Only the newest lines are kept unless a sink is given.
+ * are the same run if their hashes are equal. Only the newest lines are kept unless a sink is
+ * given.
  */
 import type { Millis } from '../../src/base/clock.ts';
 

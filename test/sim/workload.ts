@@ -2,6 +2,7 @@
  * What users do meanwhile: unique values are written through whichever node they reach, hosts join
  * and leave, leadership is moved. Refusals are as good as successes here; the checkers judge.
  */
+import type { Millis } from '../../src/base/clock.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
@@ -21,6 +22,7 @@ export class Workload {
   readonly #random: Prng;
   #values = 0;
   #over = false;
+  #hushedUntil: Millis = 0;
 
   constructor(parts: WorkloadParts) {
     this.#parts = parts;
@@ -33,10 +35,15 @@ export class Workload {
     const pauseMs = -Math.log(1 - this.#random()) * options.proposeEveryMs;
     world.after(pauseMs, () => {
       if (this.#over) return;
-      if (this.#random() < 0.2) this.read();
+      if (world.now < this.#hushedUntil || this.#random() < 0.2) this.read();
       else this.write();
       this.begin();
     });
+  }
+
+  /** Reads only, for `ms`, so that all logs stay equal. */
+  hush(ms: Millis): void {
+    this.#hushedUntil = this.#parts.world.now + ms;
   }
 
   end(): void {

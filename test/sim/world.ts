@@ -57,7 +57,9 @@ export class World {
     return this.#events;
   }
 
-  /** A generator of its own for each purpose, so that one purpose's draws do not shift another's. */
+  /**
+   * A generator of its own for each purpose, so that one purpose's draws do not shift another's.
+   */
   random(purpose: string): Prng {
     let salt = 0x811c9dc5;
     for (let i = 0; i < purpose.length; i++) {

@@ -1,6 +1,6 @@
 /**
- * What clients were told, against what became of it: every write that was acknowledged is in the log,
- * once and where its writer was told; a write that was refused for good is nowhere; and a
+ * What clients were told, against what became of it: every write that was acknowledged is in the
+ * log, once and where its writer was told; a write that was refused for good is nowhere; and a
  * linearizable read sees every write that was acknowledged before the read was asked.
  *
  * Values are unique, so that finding one in a committed entry is proof of its write.

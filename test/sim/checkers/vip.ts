@@ -1,10 +1,10 @@
 /**
- * The promise to users: at no instant do two hosts answer for a VIP. Also who may: only a voter that
- * leads, holds an unexpired lease by its own clock, and has committed an entry of its own term; and a
- * later tenure has a later term.
+ * The promise to users: at no instant do two hosts answer for a VIP. Also who may: only a voter
+ * that leads, holds an unexpired lease by its own clock, and has committed an entry of its own
+ * term; and a later tenure has a later term.
  *
- * A host can only *begin* to answer by a kernel call or a link coming up, and the checker looks after
- * each of these, so it sees every instant, not samples.
+ * A host can only *begin* to answer by a kernel call or a link coming up, and the checker looks
+ * after each of these, so it sees every instant, not samples.
  */
 import type { Millis } from '../../../src/base/clock.ts';
 import type { LeaseView, NodeId, Term } from '../../../src/raft/types.ts';
@@ -53,8 +53,8 @@ export class VipChecker {
   }
 
   /**
-   * Looks at all hosts. `actor` made the kernel call that just took effect, believing `belief` of the
-   * lease when it made it; null for what no process did.
+   * Looks at all hosts. `actor` made the kernel call that just took effect, believing `belief` of
+   * the lease when it made it; null for what no process did.
    */
   look(actor: NodeId | null, belief: LeaseView | null): void {
     for (const address of this.#addresses) {
