@@ -1,4 +1,6 @@
-/** YAML in and out, in a file of its own so that only the commands that need it load the library. */
+/**
+ * YAML in and out, in a file of its own so that only the commands that need it load the library.
+ */
 import { parseDocument, stringify } from 'yaml';
 
 export type ParsedYaml =
