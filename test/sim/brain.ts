@@ -29,9 +29,9 @@ import { VipController } from '../../src/vip/controller.ts';
 import { linkTrouble } from '../../src/vip/placement.ts';
 import type { VipPlacement } from '../../src/vip/ports.ts';
 import { bytesHash } from './checkers/raft.ts';
-import type { Brain, Request, Surroundings } from './host.ts';
 import { INTERFACE, VIP } from './kernel.ts';
 import type { Options } from './options.ts';
+import type { Brain, Request, Surroundings } from './program.ts';
 import { traceLogger } from './trace-logger.ts';
 
 const TOKEN = 'simtok';

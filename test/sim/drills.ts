@@ -10,7 +10,8 @@ import { newestLeader, type SimHost } from './host.ts';
 import type { SimNet } from './net.ts';
 import type { World } from './world.ts';
 
-export type DrillKind = 'crash' | 'stop' | 'link' | 'disruption';
+const kinds = ['crash', 'stop', 'link', 'deaf', 'mute', 'disruption'] as const;
+export type DrillKind = (typeof kinds)[number];
 
 /** How long the VIP was away, for the drills that move it. */
 export interface DrillResult {
@@ -45,28 +46,38 @@ export async function drill(parts: DrillParts): Promise<DrillResult | null> {
   const config = leader?.config();
   if (leader === undefined || config === undefined || config === null) return null;
   if (config.voters.length < 3) return null;
-  const kind: DrillKind = pick(random, ['crash', 'stop', 'link', 'disruption'] as const);
+  const kind: DrillKind = pick(random, kinds);
   const timing = leader.timing();
   world.note('WORLD', `drill: ${kind} (E ${timing.promiseMs})`);
   if (kind === 'disruption') return disrupt(parts, leader, random);
-  const gapMs = await gap(parts, leader, strike(kind, leader));
+  const gapMs = await gap(parts, leader, strike(kind, leader, parts));
   return { kind, timing, gapMs };
 }
 
 /** Takes the VIP from `leader`; returns how long it may be away, ms. */
-function strike(kind: Exclude<DrillKind, 'disruption'>, leader: SimHost): Millis {
+function strike(
+  kind: Exclude<DrillKind, 'disruption'>,
+  leader: SimHost,
+  { net, hosts }: DrillParts,
+): Millis {
+  const timing = leader.timing();
   switch (kind) {
-    case 'crash': {
-      const bound = crashBoundMs(leader.timing());
+    case 'crash':
       leader.kill();
-      return bound;
-    }
+      return crashBoundMs(timing);
     case 'stop':
       leader.stop(() => undefined);
       return STOP_BOUND_MS;
     case 'link':
       leader.setLink(false);
       return LINK_BOUND_MS;
+    case 'deaf':
+      // It goes on renewing promises until it notices that nobody answers, E later (rule R9).
+      for (const host of hosts) net.cut(host.id, leader.id);
+      return crashBoundMs(timing) + 1.1 * timing.promiseMs;
+    case 'mute':
+      for (const host of hosts) net.cut(leader.id, host.id);
+      return crashBoundMs(timing);
     default:
       return unreachable(kind);
   }

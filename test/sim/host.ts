@@ -6,7 +6,6 @@
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import type { Prng } from '../../src/base/prng.ts';
-import type { Member } from '../../src/cluster/state.ts';
 import type { Message } from '../../src/raft/message.ts';
 import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
 import type { RaftChecker, Witnessed } from './checkers/raft.ts';
@@ -20,6 +19,7 @@ import { LogImage } from './log-image.ts';
 import type { SimNet } from './net.ts';
 import type { Options } from './options.ts';
 import { SimProcess } from './process.ts';
+import type { Brain, Surroundings } from './program.ts';
 import type { World } from './world.ts';
 
 /** How soon the service manager restarts an agent that ended itself. */
@@ -27,60 +27,6 @@ const RESTART_MS = 100;
 
 /** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
 const SLEW_BOUND = 0.08;
-
-/** The program under test in one process: plugged together as the agent does it. */
-export interface Brain {
-  receive(message: Message): void;
-  /** The transport got a snapshot through to `to`, or not. */
-  snapshotResult(to: NodeId, ok: boolean): void;
-  config(): MemberConfig;
-  timing(): Timing;
-  /** How far it has applied the log. */
-  readonly applied: Index;
-  /** Whether its transport was told where this peer is. */
-  knows(id: NodeId): boolean;
-  /** Whether this peer was removed, as far as it knows: its certificate is refused. */
-  refuses(id: NodeId): boolean;
-  /** Asks for one command of the workload; what becomes of it shows in the log. */
-  ask(request: Request): void;
-  /** Hands the VIP over if it can, then calls `stopped`. */
-  stop(stopped: () => void): void;
-}
-
-/** What the workload asks of a node; most of them only a leader can grant. */
-export type Request =
-  | { readonly type: 'write'; readonly value: string }
-  /** @param floor the highest index acknowledged to anybody when this was asked. */
-  | { readonly type: 'read'; readonly floor: Index }
-  | { readonly type: 'add'; readonly id: NodeId }
-  | { readonly type: 'remove'; readonly id: NodeId }
-  | { readonly type: 'retime'; readonly timing: Timing }
-  | { readonly type: 'transfer'; readonly to: NodeId | null };
-
-/** What a process finds on its host when it starts. */
-export interface Surroundings {
-  readonly id: NodeId;
-  readonly clock: SimProcess;
-  readonly storage: SimLogStorage;
-  readonly kernel: SimKernelPorts;
-  readonly rng: Prng;
-  send(message: Message): void;
-  /** Told before the lease's side effects are done. */
-  leaseIs(lease: LeaseView): void;
-  /** Everything up to `index` is applied; `hash` is over the whole state that came of it. */
-  applied(index: Index, hash: number): void;
-  /** A host was admitted: this is what the joiner is told. */
-  admitted(id: NodeId, members: readonly Member[]): void;
-  answered(request: Request, answer: Answer): void;
-  /** The program cannot go on. */
-  died(error: unknown): void;
-  note(text: string): void;
-}
-
-/** What became of a request: the index of a write, the applied index that a read saw. */
-export type Answer =
-  | { readonly ok: true; readonly index: Index }
-  | { readonly ok: false; readonly error: unknown };
 
 export interface HostParts {
   readonly world: World;

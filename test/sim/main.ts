@@ -71,7 +71,8 @@ async function manySeeds(from: number, count: number): Promise<boolean> {
       `${(sums.lastedMs / 1000).toFixed(0)} s simulated in ${seconds.toFixed(1)} s; ` +
       `slowest recovery ${slowest?.recoveredMs?.toFixed(0) ?? 0} ms (seed ${slowest?.seed ?? 0})`,
   );
-  for (const kind of ['crash', 'stop', 'link'] as const) console.log(gaps(kind, drills));
+  for (const kind of ['crash', 'stop', 'link', 'deaf', 'mute'] as const)
+    console.log(gaps(kind, drills));
   return sums.failed === 0;
 }
 

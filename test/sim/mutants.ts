@@ -173,6 +173,17 @@ export const mutants: readonly Mutant[] = [
     ],
   },
   {
+    name: 'a deaf leader goes on for ever (R9 off)',
+    seeds: 150,
+    patches: [
+      {
+        file: 'src/raft/leader.ts',
+        find: 'return leadership.lease.provenAt + core.timing.promiseMs;',
+        replace: 'return Number.POSITIVE_INFINITY;',
+      },
+    ],
+  },
+  {
     name: 'vote granted to a shorter log',
     seeds: 50,
     patches: [

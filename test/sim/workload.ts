@@ -6,8 +6,9 @@ import type { Millis } from '../../src/base/clock.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
-import { type Answer, newestLeader, type Request, type SimHost } from './host.ts';
+import { newestLeader, type SimHost } from './host.ts';
 import type { Options } from './options.ts';
+import type { Answer, Request } from './program.ts';
 import type { World } from './world.ts';
 
 export interface WorkloadParts {
