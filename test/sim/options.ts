@@ -122,7 +122,8 @@ function hesitationOf(random: Prng): Pick<Options, 'hesitateChance' | 'hesitateM
 export function describeOptions(options: Options): string {
   const { nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
   return [
-    `${nodes} nodes ${start}, E ${timing.promiseMs}, ${faultyMs} ms of faults each ~${faultEveryMs}`,
+    `${nodes} nodes ${start}, E ${timing.promiseMs}`,
+    `${faultyMs} ms of faults each ~${faultEveryMs}`,
     `[${faults.join(' ')}]`,
     `delay ${net.meanMs} tail ${net.tailChance}x${net.tailMs} loss ${net.lossChance}`,
     `dup ${net.duplicateChance}, fsync ${disk.syncMeanMs} slow ${disk.slowChance}`,
