@@ -13,7 +13,3 @@ export function parseHostPort(address: string): HostPort | null {
   if (host === undefined || port < 1 || port > 65_535) return null;
   return { host, port };
 }
-
-export function formatHostPort(at: HostPort): string {
-  return at.host.includes(':') ? `[${at.host}]:${at.port}` : `${at.host}:${at.port}`;
-}

@@ -22,6 +22,7 @@ import { parseHostPort } from './address.ts';
 import { fromJoinReply, toJoinRequest } from './admin-codec.ts';
 import { TlsChannelCredentials } from './channel-credentials.ts';
 import { channelOptions } from './dial.ts';
+import { failureText } from './failure-text.ts';
 import { maxAdminBytes } from './limits.ts';
 import { callUnary } from './unary.ts';
 
@@ -141,17 +142,11 @@ function checkReply(result: AdmitResult, caHash: string): AdmitResult {
 function explain(error: ServiceError, address: string): OperatingError {
   return new OperatingError({
     code: 'peer-unreachable',
-    message: `no member answers at ${address} (${shorten(error.details)})`,
+    message: `no member answers at ${address} (${failureText(error.details)})`,
     hint: 'see that the agent runs there, and that this host may reach that port',
     facts: { address },
     cause: error,
   });
-}
-
-/** `No connection established. Last error: connect ECONNREFUSED … (2026-…)` → its middle. */
-function shorten(details: string): string {
-  const [, last = details] = /Last error: (?:Error: )?(.*?)(?: \(\d{4}-.*)?$/s.exec(details) ?? [];
-  return last.trim().slice(0, 120);
 }
 
 function hashMismatch(expected: string, shown: string | null): OperatingError {

@@ -22,6 +22,7 @@ import type { Message } from '../raft/message.ts';
 import type { NodeId } from '../raft/types.ts';
 import { parseHostPort } from './address.ts';
 import { classOf, decodeMessage, type MessageClass } from './codec.ts';
+import { failureText } from './failure-text.ts';
 import type { PeerIdentity } from './identity.ts';
 import { maxControlBytes } from './limits.ts';
 import type { NodeTls } from './node-tls.ts';
@@ -158,7 +159,7 @@ export class RaftTransport implements Transport {
       counters: this.#counters,
       onUnreachable: () => this.#options.onUnreachable(peer.id),
       onSnapshotResult: (ok) => this.#options.onSnapshotResult(peer.id, ok),
-      onFailure: (error) => failures.note('failed', { ...at, why: error.message.slice(0, 200) }),
+      onFailure: (error) => failures.note('failed', { ...at, why: failureText(error.message) }),
       onConnected: () => log.info('rpc.peer-connected', at),
       onTimeAlarm: this.#options.onTimeAlarm,
     });
