@@ -1,0 +1,79 @@
+// Which interface carries a VIP, and which source decided it.
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { placeVips } from '../../../src/agent/placement.ts';
+import type { Link } from '../../../src/vip/ports.ts';
+
+const link = (name: string, address: string, up = true): Link => ({
+  index: name.length,
+  name,
+  mac: '02:00:00:00:00:01',
+  up,
+  loopback: false,
+  addresses: [{ address, prefixLength: 24 }],
+});
+const links = [
+  link('eth0', '10.0.0.11'),
+  link('bond0', '10.1.0.11'),
+  link('eth9', '10.2.0.1', false),
+];
+const nothing = { interface: null, interfaces: {} };
+
+describe('placeVips()', () => {
+  const rows = [
+    {
+      name: 'takes the interface of the subnet where nobody says otherwise',
+      spec: null,
+      local: nothing,
+      want: { interface: 'eth0', from: 'subnet', problem: null },
+    },
+    {
+      name: 'takes what the spec says before the subnet',
+      spec: 'bond0',
+      local: nothing,
+      want: { interface: 'bond0', from: 'spec', problem: null },
+    },
+    {
+      name: 'takes the local configuration before the spec',
+      spec: 'bond0',
+      local: { interface: 'eth0', interfaces: {} },
+      want: { interface: 'eth0', from: 'config', problem: null },
+    },
+    {
+      name: 'takes what is configured for this VIP before what is for all',
+      spec: null,
+      local: { interface: 'bond0', interfaces: { '10.0.0.100': 'eth0' } },
+      want: { interface: 'eth0', from: 'config', problem: null },
+    },
+    {
+      name: 'says that an interface is down',
+      spec: 'eth9',
+      local: nothing,
+      want: {
+        interface: 'eth9',
+        from: 'spec',
+        problem: 'interface eth9 is down or has no carrier',
+      },
+    },
+    {
+      name: 'says that an interface is not there',
+      spec: 'eth7',
+      local: nothing,
+      want: { interface: 'eth7', from: 'spec', problem: 'interface eth7 is not there' },
+    },
+  ];
+  for (const { name, spec, local, want } of rows) {
+    it(name, () => {
+      const vips = [{ address: '10.0.0.100', interface: spec }];
+
+      assert.deepEqual(placeVips(vips, links, local), [{ address: '10.0.0.100', ...want }]);
+    });
+  }
+
+  it('has no interface to offer for a foreign subnet', () => {
+    const [placed] = placeVips([{ address: '192.0.2.1', interface: null }], links, nothing);
+
+    assert.equal(placed?.interface, null);
+    assert.match(placed?.problem ?? '', /no interface has a subnet/);
+  });
+});
