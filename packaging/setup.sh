@@ -26,15 +26,12 @@ node_packages() {
   printf '%s' "$want" >"$stamp"
 }
 
-# program=package, by the program that shows the package to be there
-tools='ip=iproute2 nft=nftables tcpdump=tcpdump arping=iputils-arping ping=iputils-ping
-keepalived=keepalived systemd-analyze=systemd ps=procps'
-
+# Installs what is missing of a list of program=package, each found by its program.
 debian_packages() {
-  PATH=$PATH:/usr/sbin:/sbin
   missing=
-  for tool in $tools; do
-    command -v "${tool%%=*}" >/dev/null || missing="$missing ${tool#*=}"
+  for tool in $1; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${tool%%=*}" >/dev/null ||
+      missing="$missing ${tool#*=}"
   done
   [ -n "$missing" ] || return 0
   [ "$(id -u)" = 0 ] || fail "needs root to install:$missing; run it as root"
@@ -42,7 +39,7 @@ debian_packages() {
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq
   # shellcheck disable=SC2086 # a list of names
-  apt-get install -y -qq --no-install-recommends $missing
+  apt-get install -y -qq --no-install-recommends $missing >/dev/null
   # The tests start their own keepalived in their own namespaces; the machine gets none from us.
   case $missing in
     *keepalived*)
@@ -51,10 +48,17 @@ debian_packages() {
   esac
 }
 
+for_unit_tests='openssl=openssl'
+for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
+systemd-analyze=systemd'
+
 case ${1:-} in
-  '') node_packages ;;
+  '')
+    debian_packages "$for_unit_tests"
+    node_packages
+    ;;
   packages)
-    debian_packages
+    debian_packages "$for_unit_tests $for_the_lab"
     node_packages
     ;;
   *) fail "unknown argument $1; it takes none, or: packages" ;;

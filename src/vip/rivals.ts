@@ -1,11 +1,12 @@
 /**
- * Asks the links whether somebody else answers for a VIP (RFC 5227), when this host is about to be a
- * holder. A *stranger*, whose MAC no member has or had, keeps the VIP from being claimed until it is
- * silent; a member's MAC that still answers is a switch's or a neighbour's stale cache, and the lease
- * has settled that matter already.
+ * Asks the links whether somebody else answers for a VIP (RFC 5227), when this host is about to be
+ * a holder. A *stranger*, whose MAC no member has or had, keeps the VIP from being claimed until it
+ * is silent; a member's MAC that still answers is a switch's or a neighbour's stale cache, and the
+ * lease has settled that matter already.
  *
- * The question goes out when a campaign begins, so it costs no waiting. An answer that comes after the
- * claim raises the alarm and changes nothing: a single spoofed frame must not take the VIP down.
+ * The question goes out when a campaign begins, so it costs no waiting. An answer that comes after
+ * the claim raises the alarm and changes nothing: a single spoofed frame must not take the VIP
+ * down.
  */
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
@@ -74,8 +75,8 @@ export class Rivals {
   alarms(): readonly string[] {
     return [...this.#strangers].map(
       ([address, { mac }]) =>
-        `${address} is also answered for by ${mac}, which is no member: find that host and take the ` +
-        'address from it',
+        `${address} is also answered for by ${mac}, which is no member: find that host and ` +
+        'take the address from it',
     );
   }
 
