@@ -71,6 +71,10 @@ export async function runAgent(config: AgentConfig, options: AgentOptions): Prom
   const log = createLogger(config.log).child({ node: config.node.name });
   const notifier = createNotifier(environment.notifySocket ?? undefined);
   const clock = systemClock(rawNow);
+  // A broken invariant ends the process at once; the fence and the unit do the rest.
+  process.once('uncaughtExceptionMonitor', (error) =>
+    log.error('agent.crashed', { why: describeError(error) }),
+  );
   refuseWithoutRights();
   const pki = readPki(paths.pki);
   const lock = await lockNamespace();
