@@ -15,7 +15,7 @@ const fresh = join(root, 'dist.new');
 const former = join(root, 'dist.old');
 
 /** They load shared objects from beside their own files. */
-const native = ['koffi', 'classic-level', 'netlink'];
+const native = ['koffi', 'classic-level'];
 
 /** Bundled CommonJS packages call `require` for Node's own modules, which ESM does not have. */
 const banner =

@@ -10,7 +10,6 @@ import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type NodeKeys, writePki } from './files.ts';
 import { inspectNodeCertificate, type NodeCertificate, renewalDue } from './inspect.ts';
-import { createRequest } from './issue.ts';
 
 const lookEveryMs: Millis = 3_600_000;
 const retryMs: Millis = 60_000;
@@ -58,6 +57,8 @@ export class Renewal {
   async renew(): Promise<NodeCertificate> {
     const { folder, name, sign, onRenewed, log } = this.#parts;
     const { key } = this.#keys;
+    // The X.509 library is slow to load, and needed once in eight months.
+    const { createRequest } = await import('./issue.ts');
     const certificate = await sign(await createRequest({ key, name }));
     const renewed = parse(certificate);
     writePki(folder, { certificate });

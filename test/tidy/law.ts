@@ -116,7 +116,6 @@ export const law: readonly Room[] = [
       'type vip',
       'type lb',
       'koffi',
-      'netlink',
       'node:fs',
       'node:fs/promises',
       'node:net',
