@@ -1,4 +1,4 @@
-// A certificate is renewed at two thirds of its life, for the same key, and a failure is tried again.
+/** Renewal at two thirds of a life, for the same key; a failure is tried again. */
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
