@@ -92,7 +92,6 @@ export const law: readonly Room[] = [
     room: 'lb',
     may: [
       'base',
-      'http-proxy-3',
       'node:net',
       'node:tls',
       'node:http',
