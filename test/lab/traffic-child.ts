@@ -46,6 +46,8 @@ export interface TrafficReport {
   readonly openStreams: number;
 }
 
+/** As clients of Kubernetes do (Go: 15 s), only sooner: a test waits for what it brings to light. */
+const keepAliveAfterMs = 1_000;
 /** A stream that cannot be opened is tried again after this. */
 const streamRetryMs = 200;
 
@@ -97,6 +99,7 @@ function schedule(): void {
 
 function keepStream(): void {
   const socket = connect({ host: config.address, port: config.port, noDelay: true });
+  socket.setKeepAlive(true, keepAliveAfterMs);
   let lastData = monotonicMs();
   let reason = 'end';
   let opened = false;
