@@ -147,7 +147,7 @@ function isFunctionHeader(header: string): boolean {
 function nameOf(header: string): string {
   const named =
     /\bfunction\*?\s+(\w+)/.exec(header) ??
-    /(?:const|let)\s+(\w+)\s*=/.exec(header) ??
+    /(?:const|let)\s+(\w+)(?::[^=]+)?\s*=/.exec(header) ??
     /^(?:(?:async|static|override|get|set|private|protected|public)\s+)*\*?(#?\w+)/.exec(header);
   return named?.[1] ?? header;
 }
