@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { apiServerPort } from './api-server.ts';
 import type { ApiServerMode } from './api-server-child.ts';
 import { lasting, monotonicMs, until } from './clock.ts';
+import { metric, metricsOf } from './endpoints.ts';
 import { unevenness } from './gaps.ts';
 import { type Scene, scenarios } from './scene.ts';
 import { clientGap, perFailure, perServer } from './traffic.ts';
@@ -82,9 +83,11 @@ scenario(
     await waitForStates(scene, ['down', 'down', 'down']);
     const holder = await scene.holder();
 
+    const metrics = await metricsOf(holder);
     const outside = await ask(scene);
     const inside = await holder.fetch(`line://${scene.lab.vip}:${apiServerPort}/whoami`);
 
+    assert.equal(metric(metrics, 'holdfast_backend_up'), 0, 'and the metrics say so');
     assert.equal(outside.error, 'ECONNREFUSED');
     assert.ok(outside.tookMs < 300, `refused after ${outside.tookMs} ms`);
     assert.equal(inside.error, 'ECONNREFUSED');

@@ -1,8 +1,10 @@
 /** livez, readyz and metrics of an agent, read from inside its host and held against the truth. */
 import assert from 'node:assert/strict';
 import { until } from './clock.ts';
+import type { Cluster } from './cluster.ts';
 import type { Fetched, Host } from './host.ts';
-import type { Scene } from './scene.ts';
+import type { Lab } from './lab.ts';
+import type { Observer } from './observer.ts';
 
 const httpPort = 7444;
 
@@ -37,9 +39,18 @@ export function metric(
   return matching.length === 0 ? null : matching.reduce((sum, [, value]) => sum + value, 0);
 }
 
+interface Watched {
+  readonly lab: Lab;
+  readonly cluster: Cluster;
+  readonly observer: Observer;
+}
+
 /** In a settled cluster: all alive and ready, and exactly the holder says that it holds the VIP. */
-export async function assertEndpointsTellTheTruth(scene: Scene): Promise<void> {
-  const { lab, cluster, observer } = scene;
+export async function assertEndpointsTellTheTruth({
+  lab,
+  cluster,
+  observer,
+}: Watched): Promise<void> {
   await until(
     async () => {
       for (const host of cluster.running()) {

@@ -1,12 +1,13 @@
 /**
  * What nearly every scenario begins with: a lab, stand-in API servers, an observer, a settled
- * cluster and a client. Several scenarios may share one; each ends with the cluster settled again
- * and with the proof that there never were two holders.
+ * cluster and a client. Several scenarios may share one; each ends with the cluster settled again,
+ * with HTTP endpoints that say so, and with the proof that there never were two holders.
  */
 import { after, before, test } from 'node:test';
 import { ApiServer, apiServerPort } from './api-server.ts';
 import { until } from './clock.ts';
 import { Cluster, type ClusterOptions } from './cluster.ts';
+import { assertEndpointsTellTheTruth } from './endpoints.ts';
 import type { Host } from './host.ts';
 import { createLab, type Lab, type LabOptions } from './lab.ts';
 import { assertNeverTwo, Observer } from './observer.ts';
@@ -108,11 +109,13 @@ export function scenarios(
 
 async function playOn(scene: Scene, play: (scene: Scene) => Promise<void>): Promise<void> {
   const { lab, observer, cluster } = scene;
+  await Promise.all(scene.servers.map((server) => server.setMode('ok')));
   await observer.forget();
   try {
     await play(scene);
     await lab.switch.heal();
     await cluster.settled();
+    await assertEndpointsTellTheTruth(scene);
     for (const vip of lab.vips) assertNeverTwo(await observer.report(vip));
   } catch (error) {
     throw new Error(`${error instanceof Error ? error.message : error}\n${logTails(lab)}`, {

@@ -46,7 +46,7 @@ export interface TrafficReport {
   readonly openStreams: number;
 }
 
-/** As clients of Kubernetes do (Go: 15 s), only sooner: a test waits for what it brings to light. */
+/** As clients of Kubernetes do (Go: after 15 s), only sooner, because a test waits for it. */
 const keepAliveAfterMs = 1_000;
 /** A stream that cannot be opened is tried again after this. */
 const streamRetryMs = 200;
