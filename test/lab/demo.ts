@@ -71,6 +71,8 @@ async function play(lab: Lab): Promise<Result> {
 
 function tell({ killed, killedAt, heir, wire, traffic }: Result, vip: string): boolean {
   const origin = wire.tenures[0]?.from ?? killedAt;
+  const lastWord = wire.tenures.find(({ host }) => host === killed)?.to ?? killedAt;
+  const muteAfter = Math.max(0, lastWord - killedAt);
   const gap = clientGap(traffic);
   const perBackend = perServer(traffic);
   const spread = unevenness([...perBackend.values()]);
@@ -79,7 +81,8 @@ function tell({ killed, killedAt, heir, wire, traffic }: Result, vip: string): b
 Who held ${vip} (from what an observer saw on the wire)
 ${table([['host', 'from', 'to', 'seen'], ...tenureRows(wire.tenures, origin)])}
 
-Killed: ${killed}, at ${((killedAt - origin) / 1_000).toFixed(3)} s. Taken over by ${heir}.
+${killed} was killed at ${((killedAt - origin) / 1_000).toFixed(3)} s and could do nothing any more. Its kernel went mute by
+itself ${duration(muteAfter)} later, when the lease ran out; only then did ${heir} take over.
 
 What the client saw (a new connection every 5 ms, each given up after 1 s)
 ${table([
