@@ -14,6 +14,9 @@ import { assertNeverTwo, Observer } from './observer.ts';
 import { Traffic } from './traffic.ts';
 import type { TrafficConfig } from './traffic-child.ts';
 
+/** The longest is two minutes of load. */
+const scenarioTimeoutMs = 240_000;
+
 export type SceneOptions = LabOptions & ClusterOptions;
 
 export class Scene {
@@ -100,7 +103,7 @@ export function scenarios(
     await scene?.close();
   });
   return (name, play) => {
-    test(name, { timeout: 120_000 }, async () => {
+    test(name, { timeout: scenarioTimeoutMs }, async () => {
       if (scene === null) throw new Error('there is no scene');
       await playOn(scene, play);
     });
