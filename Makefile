@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test sim conformance unit-file lab demo build bench-failover cleanup setup packages root
+.PHONY: help ok test sim conformance unit-file lab demo build install bench-failover cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -12,6 +12,7 @@ help:
 	@echo 'make sim SEEDS=500   the cluster in one thread, by seed; SEED=17 replays one'
 	@echo 'make lab             real agents in network namespaces (root)'
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
+	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
 	@echo 'make cleanup         remove what an interrupted lab left behind (root)'
 
@@ -40,6 +41,9 @@ test: packages
 	@npm run --silent lab
 	@echo 'everything passed: types, lint, tidy, unit, simulator and its mutants,' \
 	  'conformance with the real kernel, the unit file, the lab'
+
+install: build
+	@$(node) packaging/install.ts
 
 sim: setup
 	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED),--seeds=$(or $(SEEDS),100))
