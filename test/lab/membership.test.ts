@@ -66,7 +66,7 @@ scenario('a follower is removed: it stops, and is refused from then on', async (
   const after = await cluster.settled();
   assert.ok(!after.members.some(({ name }) => name === victim.name), 'it stays out');
   assert.equal(after.cluster.term, status.cluster.term, 'and disturbs nobody');
-  await victim.stop();
+  await victim.killAgent();
 });
 
 scenario('the leader is removed: the VIP moves, and the removed host lets go', async (scene) => {
@@ -84,7 +84,7 @@ scenario('the leader is removed: the VIP moves, and the removed host lets go', a
   assert.ok(!status.members.some(({ name }) => name === leader.name));
   const links = await leader.exec(['ip', '-j', 'addr', 'show', 'dev', 'eth0']);
   assert.ok(!links.stdout.includes(`"${lab.vip}"`), 'the address is gone from the removed host');
-  await leader.stop();
+  await leader.killAgent();
 });
 
 scenario('a host leaves by itself, and the last majority is not given away', async (scene) => {
@@ -96,7 +96,7 @@ scenario('a host leaves by itself, and the last majority is not given away', asy
   cluster.forget(leaver);
   const status = await cluster.settled();
   assert.ok(!status.members.some(({ name }) => name === leaver.name));
-  await leaver.stop();
+  await leaver.killAgent();
 
   const [left, victim] = cluster.running();
   assert.ok(left !== undefined && victim !== undefined);
