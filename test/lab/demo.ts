@@ -72,6 +72,7 @@ async function play(lab: Lab): Promise<Result> {
 function tell({ killed, killedAt, heir, wire, traffic }: Result, vip: string): boolean {
   const origin = wire.tenures[0]?.from ?? killedAt;
   const lastWord = wire.tenures.find(({ host }) => host === killed)?.to ?? killedAt;
+  const killedSecond = ((killedAt - origin) / 1_000).toFixed(3);
   const muteAfter = Math.max(0, lastWord - killedAt);
   const gap = clientGap(traffic);
   const perBackend = perServer(traffic);
@@ -81,7 +82,7 @@ function tell({ killed, killedAt, heir, wire, traffic }: Result, vip: string): b
 Who held ${vip} (from what an observer saw on the wire)
 ${table([['host', 'from', 'to', 'seen'], ...tenureRows(wire.tenures, origin)])}
 
-${killed} was killed at ${((killedAt - origin) / 1_000).toFixed(3)} s and could do nothing any more. Its kernel went mute by
+${killed} was killed at ${killedSecond} s and could do nothing any more. Its kernel went mute by
 itself ${duration(muteAfter)} later, when the lease ran out; only then did ${heir} take over.
 
 What the client saw (a new connection every 5 ms, each given up after 1 s)
