@@ -144,7 +144,11 @@ function explain(issue: z.core.$ZodIssue): string[] {
     case 'invalid_type':
       return [missing ? `${at}: is missing` : `${at}: must be ${kindWord(issue.expected)}`];
     case 'invalid_value':
-      return [missing ? `${at}: is missing` : `${at}: must be ${issue.values.join(' or ')}`];
+      return [
+        missing
+          ? `${at}: is missing`
+          : `${at}: must be ${issue.values.join(' or ')}${is(issue.input)}`,
+      ];
     default:
       return [`${at}: ${issue.message}${is(issue.input)}`];
   }
