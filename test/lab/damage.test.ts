@@ -47,7 +47,7 @@ const damages: readonly Damage[] = [
   {
     name: 'an agent.yaml of a newer program',
     harm: (dir) => edit(join(dir, 'agent.yaml'), 'holdfast/v1', 'holdfast/v9'),
-    says: /apiVersion.*holdfast\/v1/,
+    says: /apiVersion.*holdfast\/v1 \(is holdfast\/v9\)/,
   },
   {
     name: 'an agent.yaml that is no YAML',

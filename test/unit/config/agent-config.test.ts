@@ -58,7 +58,7 @@ const refused: readonly [what: string, document: unknown, problems: readonly str
     ['node.nmae: unknown key'],
   ],
   ['a missing key', { ...least, node: { id: 'a' } }, ['node.name: is missing']],
-  ['another kind', { ...least, kind: 'Cluster' }, ['kind: must be Agent']],
+  ['another kind', { ...least, kind: 'Cluster' }, ['kind: must be Agent (is Cluster)']],
   ['no mapping at all', 'hello', ['the document: must be a mapping']],
   ['an empty file', null, ['the document: must be a mapping']],
   [
