@@ -1,6 +1,7 @@
 /**
- * Puts a built Holdfast where a host expects it: the program with its Node under /usr/lib/holdfast, a
- * link in /usr/bin, and the unit. `DESTDIR` puts it all below another root, as packagers want it.
+ * Puts a built Holdfast where a host expects it: the program with its Node under
+ * /usr/lib/holdfast, a link in /usr/bin, and the unit. `DESTDIR` puts it all below another root, as
+ * packagers want it.
  */
 
 import { existsSync } from 'node:fs';
