@@ -32,6 +32,8 @@ const BPF_F_ID = 1 << 5;
 const NAME_BYTES = 15;
 /** Programs listed per interface and direction; the kernel itself allows 64. */
 const CHAIN_MAX = 64;
+/** Far more signals in a row than meet a load that takes a few milliseconds. */
+const LOAD_ATTEMPTS = 50;
 const VERIFIER_LOG_BYTES = 64 * 1024;
 
 export type TcxHook = typeof TCX_INGRESS | typeof TCX_EGRESS;
@@ -96,7 +98,7 @@ export function loadClassifier(instructions: Buffer, name: string): number {
   attributes.write(name, 48, NAME_BYTES, 'latin1');
   const keep = [instructions, licence, log];
   try {
-    return bpf(Command.programLoad, attributes, 'load the fence program', keep);
+    return loadProgram(attributes, keep);
   } catch (error) {
     // Once more with a log: it costs time, and only a refusal has something to say.
     if (!(error instanceof KernelError) || error.errno === Errno.EPERM) throw error;
@@ -104,7 +106,7 @@ export function loadClassifier(instructions: Buffer, name: string): number {
     attributes.writeUInt32LE(log.length, 28);
     attributes.writeBigUInt64LE(addressOf(log), 32);
     const retried = unless([error.errno], () => {
-      closeFd(bpf(Command.programLoad, attributes, 'load the fence program', keep));
+      closeFd(loadProgram(attributes, keep));
     });
     if (retried) throw error;
     const text = log.toString('latin1').replace(/\0.*$/s, '').trim();
@@ -217,6 +219,18 @@ function mapAttributes(map: number, key: Uint8Array, value: Uint8Array): Buffer 
   attributes.writeBigUInt64LE(addressOf(key), 8);
   if (value.length > 0) attributes.writeBigUInt64LE(addressOf(value), 16);
   return attributes;
+}
+
+/** The verifier gives up with EAGAIN when a signal waits (kernel/bpf/verifier.c): ask again. */
+function loadProgram(attributes: Buffer, keep: readonly Uint8Array[]): number {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return bpf(Command.programLoad, attributes, 'load the fence program', keep);
+    } catch (error) {
+      const interrupted = error instanceof KernelError && error.errno === Errno.EAGAIN;
+      if (!interrupted || attempt >= LOAD_ATTEMPTS) throw error;
+    }
+  }
 }
 
 /** What the kernel reads through addresses in the attributes of the call under way. */
