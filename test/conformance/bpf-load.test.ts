@@ -9,13 +9,13 @@ import { closeFd } from '../../src/linux/libc.ts';
 
 test('loadClassifier() loads while signals arrive', { timeout: 20_000 }, async () => {
   let signals = 0;
-  process.on('SIGUSR2', () => {
+  process.on('SIGWINCH', () => {
     signals++;
   });
-  const storm = spawn('sh', ['-c', `while kill -USR2 ${process.pid}; do sleep 0.001; done`]);
+  const storm = spawn('sh', ['-c', `while kill -WINCH ${process.pid}; do sleep 0.001; done`]);
   const ended = once(storm, 'exit');
   try {
-    await once(process, 'SIGUSR2');
+    await once(process, 'SIGWINCH');
     // Long enough that a signal falls into most of the verifications.
     const body = Array.from({ length: 8_000 }, (): Line => moveValue(0, 0));
     const program = assemble([...body, exit()]);
@@ -23,7 +23,7 @@ test('loadClassifier() loads while signals arrive', { timeout: 20_000 }, async (
   } finally {
     storm.kill('SIGKILL');
     await ended;
-    process.removeAllListeners('SIGUSR2');
+    process.removeAllListeners('SIGWINCH');
   }
   assert.ok(signals > 0);
 });
