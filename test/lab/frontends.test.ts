@@ -24,8 +24,10 @@ test('init --frontend 9345:tcp serves that port on the VIP too', async () => {
     assert.deepEqual(status.map(({ port }) => port).sort(), [6443, 9345]);
 
     const ask = `require('node:net').connect(9345, '${lab.vip}').pipe(process.stdout)`;
-    const answer = await lab.client.exec([process.execPath, '-e', ask]);
-    assert.equal(answer.stdout, 'supervisor');
+    await until(
+      async () => (await lab.client.exec([process.execPath, '-e', ask])).stdout === 'supervisor',
+      { timeoutMs: 10_000, what: 'an answer through the second port' },
+    );
   } finally {
     await lab.close();
   }
