@@ -23,3 +23,11 @@ export function crc32c(bytes: Uint8Array, previous = 0): number {
   for (const byte of bytes) crc = (table[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8);
   return ~crc >>> 0;
 }
+
+const maskDelta = 0xa282ead8;
+
+/** The checksum as LevelDB stores it: guarded against data that holds checksums itself. */
+export function maskedCrc32c(bytes: Uint8Array): number {
+  const crc = crc32c(bytes);
+  return (((crc >>> 15) | (crc << 17)) + maskDelta) >>> 0;
+}

@@ -9,7 +9,6 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promi
 import { Level } from 'level';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import { emptyHardState, type Snapshot } from '../raft/types.ts';
-import { checkJournals } from './journal-check.ts';
 import {
   decodeIdentity,
   encodeHardState,
@@ -21,6 +20,7 @@ import {
   snapshotKey,
 } from './records.ts';
 import { dataForeign, dataMissing, openFailure } from './refusals.ts';
+import { checkStore } from './store-check.ts';
 
 /** LevelDB with text keys and binary values. */
 export type Store = Level<string, Uint8Array>;
@@ -37,7 +37,7 @@ export function storePath(dir: string): string {
 export async function openStore(dir: string, createIfMissing: boolean): Promise<Store> {
   try {
     // Before the constructor: it begins to open, and thereby to repair, by itself.
-    if (!createIfMissing) await checkJournals(storePath(dir));
+    if (!createIfMissing) await checkStore(storePath(dir));
     const store: Store = new Level(storePath(dir), {
       keyEncoding: 'utf8',
       valueEncoding: 'view',

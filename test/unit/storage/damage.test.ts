@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import { OperatingError } from '../../../src/base/errors.ts';
 import { createDataDir } from '../../../src/storage/data-dir.ts';
-import { firstDamage } from '../../../src/storage/journal-check.ts';
 import { openLogStorage } from '../../../src/storage/log-storage.ts';
+import { readRecordLog } from '../../../src/storage/record-log.ts';
 import { firstSnapshot } from '../../conformance/log-storage-suite.ts';
 
 const identity = { clusterId: 'c1', nodeId: 'a', name: 'a' };
@@ -91,15 +91,38 @@ test('a journal that a crash cut short opens at what was written whole', () =>
     assert.equal(zeroed, 'opened at 19');
   }));
 
-test('firstDamage() says where', () =>
+/** The bytes of the only journal of a bench. */
+async function journalOf(bench: Bench): Promise<Uint8Array> {
+  const files = await readdir(`${bench.path}/raft/log`);
+  const name = files.find((each) => each.endsWith('.log')) ?? '';
+  return Uint8Array.from(await readFile(`${bench.path}/raft/log/${name}`));
+}
+
+test('readRecordLog() finds every single flipped bit', () =>
   withBench(async (bench) => {
-    const files = await readdir(`${bench.path}/raft/log`);
-    const name = files.find((each) => each.endsWith('.log')) ?? '';
-    const bytes = Uint8Array.from(await readFile(`${bench.path}/raft/log/${name}`));
-    assert.equal(firstDamage(bytes), null);
-    assert.equal(firstDamage(new Uint8Array()), null);
+    const bytes = await journalOf(bench);
+    const { records } = readRecordLog(bytes);
 
-    bytes[6] = 9;
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const at = bit >> 3;
+      const before = bytes[at] ?? 0;
+      bytes[at] = before ^ (1 << (bit & 7));
+      const { damagedAt } = readRecordLog(bytes);
+      assert.ok(damagedAt !== null && damagedAt <= at, `bit ${bit & 7} of byte ${at}`);
+      bytes[at] = before;
+    }
+    assert.ok(records.length >= lastIndex - 1);
+  }));
 
-    assert.equal(firstDamage(bytes), 0);
+test('readRecordLog() takes an end that a crash left, wherever that is', () =>
+  withBench(async (bench) => {
+    const bytes = await journalOf(bench);
+    let most = 0;
+
+    for (let length = 0; length <= bytes.length; length++) {
+      const { records, damagedAt } = readRecordLog(bytes.subarray(0, length));
+      assert.equal(damagedAt, null, `cut to ${length}`);
+      assert.ok(records.length >= most);
+      most = records.length;
+    }
   }));
