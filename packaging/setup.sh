@@ -50,7 +50,7 @@ debian_packages() {
 
 for_unit_tests='openssl=openssl'
 for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
-systemd-analyze=systemd'
+systemd-analyze=systemd strace=strace'
 
 case ${1:-} in
   '')
