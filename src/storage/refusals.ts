@@ -60,7 +60,16 @@ export function openFailure(dir: string, error: unknown): OperatingError {
     });
   }
   if (code?.startsWith('LEVEL_') && damage.test(detail)) return dataCorrupt(detail, error);
-  if (code === 'EACCES' || code === 'EROFS' || code === 'EPERM' || /permission/i.test(detail)) {
+  if (code === 'EROFS' || /read-only/i.test(detail)) {
+    return new OperatingError({
+      code: 'data-not-writable',
+      message: `${dir} cannot be written: ${detail}`,
+      hint: 'look why its file system is read-only: `dmesg`, `mount`; a failing disk is a reason',
+      facts: { dir },
+      cause: error,
+    });
+  }
+  if (code === 'EACCES' || code === 'EPERM' || /permission/i.test(detail)) {
     return new OperatingError({
       code: 'data-not-writable',
       message: `${dir} cannot be written: ${detail}`,

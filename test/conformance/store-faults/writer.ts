@@ -17,15 +17,15 @@ const [seed = 0, largeBytes = 0, from = 0, to = 0] = numbers.map(Number);
 try {
   const log = await openLogStorage(dir, { expected: null });
   writeSync(1, 'open\n');
-  const pending: Promise<void>[] = [];
+  const pending: Promise<unknown>[] = [];
   for (let step = from; step < to; step++) {
     const operation = operationAt({ seed, largeBytes }, step, log);
-    const durable = perform(log, operation);
     // An operation without a sync is promised to nobody.
-    pending.push(
-      isSynced(operation) ? durable.then(() => void writeSync(1, `${step + 1}\n`)) : durable,
+    const durable = perform(log, operation).then(
+      () => isSynced(operation) && void writeSync(1, `${step + 1}\n`),
     );
     durable.catch(() => undefined);
+    pending.push(durable);
     if (pending.length >= inFlight) await pending.shift();
   }
   await Promise.all(pending);
