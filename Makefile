@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test sim conformance unit-file lab demo build install bench-failover cleanup setup packages root
+.PHONY: help ok test sim conformance unit-file lab demo build install bench-failover bench-proposals cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
+	@echo 'make bench-proposals writes a second and their latency beside etcd; ROUNDS=5 (root)'
 	@echo 'make cleanup         remove what an interrupted lab left behind (root)'
 
 setup:
@@ -62,6 +63,10 @@ demo: packages build
 
 bench-failover: packages build
 	@RUNS=$(or $(RUNS),10) $(node) bench/failover.ts
+
+bench-proposals: root
+	@packaging/setup.sh etcd
+	@ROUNDS=$(or $(ROUNDS),5) $(node) bench/proposals.ts
 
 cleanup: packages
 	@$(node) test/lab/cleanup.ts

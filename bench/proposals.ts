@@ -22,7 +22,12 @@ const only = process.env.ONLY;
 const profileDir = process.env.PROFILE ?? null;
 const valueBytes = 128;
 
-interface Measurement extends LoadResult {
+interface Figures extends LoadResult {
+  /** Processor time of all three members, for each write. */
+  readonly cpuMicros: number;
+}
+
+interface Measurement extends Figures {
   readonly contender: string;
   readonly clients: number;
 }
@@ -34,14 +39,21 @@ const contenders: Contender[] = [];
 const load = fork(new URL('proposals/load.ts', import.meta.url));
 const results: Measurement[] = [];
 
-async function measure(contender: Contender, clients: number, durationMs: number) {
+async function measure(
+  contender: Contender,
+  clients: number,
+  durationMs: number,
+): Promise<Measurement> {
   const settings: Load = { port: await contender.leaderPort(), clients, durationMs, valueBytes };
+  const before = contender.cpuMs();
   load.send(settings);
   const [result] = (await once(load, 'message')) as [LoadResult];
-  return { contender: contender.name, clients, ...result };
+  const writes = (result.perSecond * durationMs) / 1_000;
+  const cpuMicros = (1_000 * (contender.cpuMs() - before)) / writes;
+  return { contender: contender.name, clients, ...result, cpuMicros };
 }
 
-function median(contender: string, clients: number, figure: keyof LoadResult): number {
+function median(contender: string, clients: number, figure: keyof Figures): number {
   const mine = results.filter((it) => it.contender === contender && it.clients === clients);
   return quantile(
     mine.map((it) => it[figure]),
@@ -57,6 +69,7 @@ function row(clients: number, contender: string): readonly string[] {
     median(contender, clients, 'perSecond').toFixed(0),
     `${ms('p50Ms')} ms`,
     `${ms('p99Ms')} ms`,
+    `${median(contender, clients, 'cpuMicros').toFixed(0)} µs`,
   ];
 }
 
@@ -64,7 +77,7 @@ try {
   if (only !== 'etcd') contenders.push(await startHoldfast(dir, profileDir));
   if (only !== 'holdfast') contenders.push(await startEtcd(dir));
   // The first seconds belong to just-in-time compilers and to new connections.
-  for (const contender of contenders) await measure(contender, 64, 2_000);
+  for (const contender of contenders) await measure(contender, Math.max(...clientCounts), 2_000);
   for (let round = 1; round <= rounds; round++) {
     for (const clients of clientCounts) {
       const order = round % 2 === 0 ? contenders : contenders.toReversed();
@@ -74,7 +87,7 @@ try {
     }
     console.error(`round ${round} of ${rounds}`);
   }
-  const head = ['clients', 'who', 'writes/s', 'p50', 'p99'];
+  const head = ['clients', 'who', 'writes/s', 'p50', 'p99', 'cpu a write'];
   const rows = clientCounts.flatMap((clients) => contenders.map(({ name }) => row(clients, name)));
   console.log(`Writes of ${valueBytes} bytes, three members on loopback, fsync, on Node`);
   console.log(`${process.versions.node}; medians of ${rounds} rounds of ${seconds} s each\n`);

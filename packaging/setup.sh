@@ -3,6 +3,7 @@
 #
 #   packaging/setup.sh            the node packages: enough for `make ok` and `make build`
 #   packaging/setup.sh packages   also Debian's packages for the lab, the demo and the benches (root)
+#   packaging/setup.sh etcd       those and etcd, for the bench beside it (root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -40,17 +41,21 @@ debian_packages() {
   apt-get update -qq
   # shellcheck disable=SC2086 # a list of names
   apt-get install -y -qq --no-install-recommends $missing >/dev/null
-  # The tests start their own keepalived in their own namespaces; the machine gets none from us.
-  case $missing in
-    *keepalived*)
-      if [ -d /run/systemd/system ]; then systemctl disable --now keepalived || true; fi
-      ;;
-  esac
+  # Tests and benches start these themselves; as services the machine gets none from us.
+  for service in keepalived etcd; do
+    case $missing in
+      *$service*)
+        if [ -d /run/systemd/system ]; then systemctl disable --now "$service" || true; fi
+        ;;
+    esac
+  done
 }
 
 for_unit_tests='openssl=openssl'
 for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
 systemd-analyze=systemd strace=strace'
+
+for_the_proposals_bench='etcd=etcd-server etcdctl=etcd-client'
 
 case ${1:-} in
   '')
@@ -61,5 +66,9 @@ case ${1:-} in
     debian_packages "$for_unit_tests $for_the_lab"
     node_packages
     ;;
-  *) fail "unknown argument $1; it takes none, or: packages" ;;
+  etcd)
+    debian_packages "$for_unit_tests $for_the_lab $for_the_proposals_bench"
+    node_packages
+    ;;
+  *) fail "unknown argument $1; it takes none, or: packages, etcd" ;;
 esac

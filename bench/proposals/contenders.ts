@@ -1,6 +1,6 @@
 /** Three members each of Holdfast and of etcd on loopback, with their data on the same disk. */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
-import { mkdirSync, openSync } from 'node:fs';
+import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { defined } from '../../src/base/assert.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
@@ -19,11 +19,26 @@ export interface Contender {
   readonly name: string;
   /** Where the leader answers Put. */
   leaderPort(): Promise<number>;
+  /** Processor time that its three members have used, in ms. */
+  cpuMs(): number;
   stop(): void;
 }
 
 const names = ['n1', 'n2', 'n3'] as const;
 const clusterId = 'bench';
+
+/** USER_HZ of every Linux, the unit of /proc/PID/stat. */
+const ticksPerSecond = 100;
+
+/** proc(5): after the name in parentheses come state, ppid, …, utime (12th) and stime. */
+function cpuMsOf(children: readonly ChildProcess[]): number {
+  const ticks = children.map(({ pid }) => {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return (1_000 / ticksPerSecond) * ticks.reduce((sum, each) => sum + each, 0);
+}
 
 /** Ports that are free now, all different. */
 async function freePorts(count: number): Promise<readonly number[]> {
@@ -71,6 +86,7 @@ export async function startHoldfast(dir: string, profileDir: string | null): Pro
       await until(() => leader() !== undefined, { timeoutMs: 10_000, what: 'a leader' });
       return defined(leader(), 'a leader').port;
     },
+    cpuMs: () => cpuMsOf([...leads.keys()]),
     stop: () => {
       for (const child of leads.keys()) child.kill('SIGTERM');
     },
@@ -173,6 +189,7 @@ export async function startEtcd(dir: string): Promise<Contender> {
         await lasting(200);
       }
     },
+    cpuMs: () => cpuMsOf(children),
     stop: () => {
       for (const child of children) child.kill('SIGTERM');
     },

@@ -5,7 +5,8 @@
  *
  * Started with Node's message channel; ends with it.
  */
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { createServer } from 'node:http2';
+import { defined } from '../../src/base/assert.ts';
 import { systemClock } from '../../src/base/clock.ts';
 import { OperatingError } from '../../src/base/errors.ts';
 import { createLogger } from '../../src/base/log.ts';
@@ -72,55 +73,46 @@ async function runMember(settings: MemberSettings): Promise<void> {
   );
   await rpc.start();
   await serveClients(node, settings.clientPort);
-  node.onView((view) => process.send?.({ leads: view.ownTermApplied }));
+  let leads = false;
+  node.onView(({ ownTermApplied }) => {
+    if (leads === ownTermApplied) return;
+    leads = ownTermApplied;
+    process.send?.({ leads });
+  });
   node.start();
 }
 
-/** The service of etcd, as far as one method; messages stay bytes. */
+/** gRPC's frame in front of a message: not compressed, then the length. */
+const framingBytes = 5;
+const emptyReply = Buffer.alloc(framingBytes);
+const accepted = { ':status': 200, 'content-type': 'application/grpc' };
+
+/** Answers Put, of etcd's KV service, and nothing else; straight over HTTP/2 like the clients. */
 async function serveClients(node: ClusterNode, port: number): Promise<void> {
-  const { id = '', members } = { id: node.view().selfId, members: node.view().state.members };
-  const self = members.find((member) => member.id === id);
-  if (self === undefined) throw new Error(`${id} is not a member`);
-  const { address, formatVersion, certExpires, macs } = self;
-  const decoder = new TextDecoder();
-  const server = new Server({ 'grpc.enable_channelz': 0 });
-  const bytes = (value: Buffer): Buffer => value;
-  const put = {
-    path: '/etcdserverpb.KV/Put',
-    requestStream: false,
-    responseStream: false,
-    requestSerialize: bytes,
-    requestDeserialize: bytes,
-    responseSerialize: bytes,
-    responseDeserialize: bytes,
-  };
-  const empty = Buffer.alloc(0);
-  server.addService(
-    { put },
-    {
-      put: (call: { request: Buffer }, done: (error: object | null, reply?: Buffer) => void) => {
-        const version = decoder.decode(call.request);
-        node
-          .propose({
-            type: 'update-member',
-            id,
-            address,
-            version,
-            formatVersion,
-            certExpires,
-            macs,
-          })
-          .then(
-            () => done(null, empty),
-            (error: unknown) => done({ code: status.UNAVAILABLE, details: String(error) }),
-          );
-      },
-    },
-  );
+  const { selfId: id, state } = node.view();
+  const { address, formatVersion, certExpires, macs } = defined(memberById(state, id), 'self');
+  const server = createServer();
+  server.on('stream', (stream) => {
+    const parts: Buffer[] = [];
+    let grpcStatus = '0';
+    stream.on('data', (part: Buffer) => parts.push(part));
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': grpcStatus }));
+    stream.on('end', () => {
+      const version = Buffer.concat(parts).toString('latin1', framingBytes);
+      const facts = { id, address, version, formatVersion, certExpires, macs };
+      const answer = (): void => {
+        stream.respond(accepted, { waitForTrailers: true });
+        stream.end(emptyReply);
+      };
+      node.propose({ type: 'update-member', ...facts }).then(answer, () => {
+        grpcStatus = '14';
+        answer();
+      });
+    });
+  });
   await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error) =>
-      error === null ? resolve() : reject(error),
-    );
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
   });
 }
 

@@ -15,6 +15,12 @@ export const raftLimits = {
   maxUncommittedBytes: 16 * 1024 * 1024,
 } as const;
 
+/**
+ * Appends that the disk may have been given before proposals wait: what comes meanwhile then shares
+ * one message to each member and one sync. A second one keeps the processor busy while the disk is.
+ */
+export const maxAppendsUnderWay = 2;
+
 /** How long a caller waits for the quorum. */
 export const proposalTimeoutMs: Millis = 5_000;
 /** How long a stopping node goes on voting for its successor (rule R8). */

@@ -18,6 +18,7 @@ import { type Command, commandFormat } from './command.ts';
 import { Compaction, defaultCompactionLimits } from './compaction.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
 import {
+  maxAppendsUnderWay,
   type NodeOptions,
   type NodePorts,
   proposalTimeoutMs,
@@ -39,9 +40,15 @@ import { Watches } from './watches.ts';
 
 /** A Ready whose write is under way. */
 interface Outstanding {
+  /** Whether the log grows by it. */
+  readonly appends: boolean;
   readonly afterAppend: readonly Message[];
   readonly snapshot: Snapshot | undefined;
   durable: boolean;
+}
+
+function isAppending({ appends, durable }: Outstanding): boolean {
+  return appends && !durable;
 }
 
 export class ClusterNode {
@@ -295,7 +302,8 @@ export class ClusterNode {
     this.#processing = true;
     try {
       do {
-        this.#proposals.offer(this.#raw);
+        const writing = this.#outstanding.filter(isAppending).length;
+        if (writing < maxAppendsUnderWay) this.#proposals.offer(this.#raw);
         this.#reads.offer((context) => this.#raw.readIndex(context));
         while (this.#raw.hasReady()) this.#handle(this.#raw.ready(this.#ports.clock.now()));
         this.#publish();
@@ -316,6 +324,7 @@ export class ClusterNode {
     const writes =
       ready.hard !== undefined || ready.entries.length > 0 || ready.snapshot !== undefined;
     const outstanding: Outstanding = {
+      appends: ready.entries.length > 0,
       afterAppend: ready.afterAppend,
       snapshot: ready.snapshot,
       durable: !writes,
@@ -332,7 +341,9 @@ export class ClusterNode {
     }
     for (const message of ready.messages) transport.send(message);
     this.#settle();
+    const before = this.#machine.state;
     for (const entry of ready.committed) this.#apply(entry);
+    if (this.#machine.state !== before) this.#stateChanged();
     this.#reads.confirmed(ready.readStates, ready.failedReads);
     this.#reads.applied(this.#machine.appliedIndex);
   }
@@ -361,12 +372,10 @@ export class ClusterNode {
 
   #apply(entry: Entry): void {
     const { clock, log, storage } = this.#ports;
-    const before = this.#machine.state;
     const result = this.#machine.apply(entry, {
       applyConfChange: (change) => this.#raw.applyConfChange(clock.now(), change),
       rejectConfChange: () => this.#raw.rejectConfChange(),
     });
-    if (this.#machine.state !== before) this.#stateChanged();
     this.#ports.onApplied?.(entry.index, this.#machine.state);
     this.#proposals.applied(entry.index, entry.term, result);
     const snapshot = this.#compaction.applied(entry, this.#machine.config, this.#machine.state);

@@ -88,6 +88,8 @@ export interface Host {
 export class TestCluster {
   readonly clock = new VirtualClock();
   readonly hosts = new Map<NodeId, Host>();
+  /** Everything that was sent. */
+  readonly sent: Message[] = [];
   readonly #cut = new Set<string>();
   readonly #delayMs: Millis;
 
@@ -256,6 +258,7 @@ export class TestCluster {
   }
 
   deliver(message: Message): void {
+    this.sent.push(message);
     this.clock.after(this.#delayMs, () => {
       const host = this.hosts.get(message.to);
       if (host === undefined || !host.running) return;

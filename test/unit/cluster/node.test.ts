@@ -64,6 +64,27 @@ test('a proposal is applied on every node', async () => {
   }
 });
 
+test('proposals made while the disk is at work share one append', async () => {
+  const cluster = new TestCluster();
+  await cluster.grown();
+  const { id, node } = await cluster.elected();
+  cluster.sent.length = 0;
+
+  const made = Array.from({ length: 20 }, () => node.propose({ type: 'noop' }));
+  await cluster.settled(Promise.all(made));
+
+  for (const peer of ['n1', 'n2', 'n3'].filter((each) => each !== id)) {
+    const entries = cluster.sent.flatMap((message) =>
+      message.type === 'append' && message.to === peer ? [message.entries.length] : [],
+    );
+    assert.deepEqual(
+      entries.filter((count) => count > 0),
+      [1, 1, 18],
+      peer,
+    );
+  }
+});
+
 test('a follower refuses a proposal and says who leads', async () => {
   const cluster = new TestCluster();
   await cluster.grown();
