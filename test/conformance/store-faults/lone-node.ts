@@ -1,4 +1,4 @@
-/** A cluster of one on a real store and a real clock: a log that grows as fast as one disk takes. */
+/** A cluster of one on a real store and a real clock: a log that grows as fast as a disk takes. */
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
 import { prng } from '../../../src/base/prng.ts';
