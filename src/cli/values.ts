@@ -16,6 +16,12 @@ export function countValue(flag: string, text: string, most: number): number {
   throw new UsageError(`${flag} must be a number from 1 to ${most}, and is ${quoted(text)}`);
 }
 
+export function integerValue(flag: string, text: string, least: number, most: number): number {
+  const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new UsageError(`${flag} must be a number from ${least} to ${most}, and is ${quoted(text)}`);
+}
+
 /** The canonical form of an IP address. */
 export function addressValue(flag: string, text: string): string {
   const address = canonicalIp(text);

@@ -96,6 +96,36 @@ test('member can-stop exits as the verdict says', async () => {
   assert.deepEqual(yes.asked, [['canStop', 'n2']]);
 });
 
+test('member promote warns on standard error of what nobody may have meant', async () => {
+  const result = { promoted: 'n2', changed: true, voters: 2, warnings: ['two are few'] };
+  const outcome = await command(['member', 'promote', 'n2'], {
+    agent: { promoteMember: async () => result },
+  });
+
+  assert.equal(outcome.out, 'n2 is a voter now; voters: 2\n');
+  assert.equal(outcome.err, 'warning: two are few\n');
+});
+
+test('member set, drain and undrain ask for that one thing alone', async () => {
+  const agent = { setMember: async () => ({ name: 'n2', changed: true }) };
+  const nothing = { name: 'n2', priority: null, address: null, draining: null, force: false };
+  const rows: readonly [args: readonly string[], want: object][] = [
+    [['set', 'n2', '--priority', '-5'], { priority: -5 }],
+    [['set', 'n2', '--address', '10.0.0.9'], { address: '10.0.0.9:7443' }],
+    [['drain', 'n2'], { draining: true }],
+    [['drain', 'n2', '--force'], { draining: true, force: true }],
+    [['undrain', 'n2'], { draining: false }],
+  ];
+
+  for (const [args, want] of rows) {
+    const { asked, out } = await command(['member', ...args], { agent });
+    assert.deepEqual(asked, [['setMember', { ...nothing, ...want }]], args.join(' '));
+    assert.equal(out, 'n2 is changed\n');
+  }
+  assert.equal((await command(['member', 'set', 'n2'], { agent })).code, 2);
+  assert.equal((await command(['member', 'set', 'n2', '--priority', '99'], { agent })).code, 2);
+});
+
 test('token create asks for 24 hours and any number of joins unless told otherwise', async () => {
   const created = {
     token: 'abcdef.0123456789abcdef',
