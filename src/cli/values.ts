@@ -2,6 +2,7 @@
 import { canonicalIp } from '../base/ip.ts';
 import { parseDuration } from '../cluster/duration.ts';
 import { type Endpoint, parseEndpoint } from '../config/endpoint.ts';
+import { namePattern } from '../config/names.ts';
 import { UsageError } from './usage.ts';
 
 export function portValue(flag: string, text: string): number {
@@ -27,6 +28,15 @@ export function addressValue(flag: string, text: string): string {
   const address = canonicalIp(text);
   if (address !== null) return address;
   throw new UsageError(`${flag} must be an IP address, and is ${quoted(text)}`);
+}
+
+/** Names with commas between, none twice. */
+export function namesValue(flag: string, text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.every((name) => namePattern.test(name)) && new Set(names).size === names.length) {
+    return names;
+  }
+  throw new UsageError(`${flag} must be names with commas between, and is ${quoted(text)}`);
 }
 
 export function endpointValue(flag: string, text: string, defaultPort: number): Endpoint {

@@ -17,6 +17,7 @@ import {
   maxTokens,
   memberById,
   memberByName,
+  withoutDrainMarks,
 } from './state.ts';
 import { checkToken } from './tokens.ts';
 
@@ -216,7 +217,7 @@ function lastVoter(member: Member): Refusal {
 /** The state once `member` is gone: its id is never used again, its MACs stay known. */
 function withoutMember(state: ClusterState, member: Member, index: number): ClusterState {
   const removedMacs = [...new Set([...state.removedMacs, ...member.macs])];
-  const spec = withoutDrainMark(state, member.name);
+  const spec = withoutDrainMarks(state.spec, [member.name]);
   return {
     ...state,
     members: state.members.filter((each) => each !== member),
@@ -224,22 +225,6 @@ function withoutMember(state: ClusterState, member: Member, index: number): Clus
     removedMacs: removedMacs.slice(-maxRemovedMacs),
     spec,
     specRevision: spec === state.spec ? state.specRevision : index,
-  };
-}
-
-/** A name that comes back later must not find itself drained. */
-function withoutDrainMark(state: ClusterState, name: string): ClusterState['spec'] {
-  const { frontends } = state.spec;
-  if (!frontends.some((each) => each.backends.drainedMembers.includes(name))) return state.spec;
-  return {
-    ...state.spec,
-    frontends: frontends.map((each) => ({
-      ...each,
-      backends: {
-        ...each.backends,
-        drainedMembers: each.backends.drainedMembers.filter((drained) => drained !== name),
-      },
-    })),
   };
 }
 

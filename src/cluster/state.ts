@@ -97,3 +97,19 @@ export function clusterFormatVersion(state: ClusterState): number {
     formatVersion,
   );
 }
+
+/** A name that comes back later must not find itself drained; the same spec where none was. */
+export function withoutDrainMarks(spec: Spec, names: readonly string[]): Spec {
+  const isMarked = (name: string): boolean => names.includes(name);
+  if (!spec.frontends.some((each) => each.backends.drainedMembers.some(isMarked))) return spec;
+  return {
+    ...spec,
+    frontends: spec.frontends.map((each) => ({
+      ...each,
+      backends: {
+        ...each.backends,
+        drainedMembers: each.backends.drainedMembers.filter((name) => !isMarked(name)),
+      },
+    })),
+  };
+}

@@ -5,6 +5,7 @@ import { InvariantViolation } from '../../../src/base/assert.ts';
 import { OperatingError } from '../../../src/base/errors.ts';
 import type { ApplySpecRequest, Operations } from '../../../src/cluster/operations.ts';
 import { defaultSpec, specToDocument } from '../../../src/cluster/spec-document.ts';
+import { decodeSnapshotFile } from '../../../src/storage/snapshot-file.ts';
 import { healthy, withoutHolder } from './documents.ts';
 import { command } from './world.ts';
 
@@ -124,6 +125,36 @@ test('member set, drain and undrain ask for that one thing alone', async () => {
   }
   assert.equal((await command(['member', 'set', 'n2'], { agent })).code, 2);
   assert.equal((await command(['member', 'set', 'n2', '--priority', '99'], { agent })).code, 2);
+});
+
+test('recover does nothing before everything is said', async () => {
+  const here = ['--data-dir', '/nonexistent/holdfast'];
+  const bare = await command(['recover', ...here]);
+  const nobody = await command(['recover', '--force-new-cluster', ...here]);
+  const words = ['recover', '--force-new-cluster', '--fenced', 'n1,n2', ...here];
+  const unconfirmed = await command(words);
+  const twice = await command(['recover', '--force-new-cluster', '--fenced', 'n1,n1', ...here]);
+  const empty = await command([...words, '--yes']);
+
+  assert.deepEqual([bare.code, nobody.code, twice.code], [2, 2, 2]);
+  assert.match(bare.err, /--force-new-cluster/);
+  assert.match(nobody.err, /--fenced/);
+  assert.equal(unconfirmed.code, 1);
+  assert.match(unconfirmed.err, /nothing was done; if one of n1, n2 still runs, two hosts may/);
+  assert.match(empty.err, /there is no node in/);
+});
+
+test('snapshot save writes what restore reads, and restore wants a confirmation', async () => {
+  const agent = { saveSnapshot: async () => ({ index: 5, term: 2, state: Buffer.from('s') }) };
+  const { out } = await command(['snapshot', 'save', '-'], { agent });
+
+  assert.deepEqual(decodeSnapshotFile(out), { index: 5, term: 2, state: new Uint8Array([115]) });
+  const here = ['--name', 'n1', '--data-dir', '/nonexistent/holdfast'];
+  const restore = await command(['snapshot', 'restore', '-', ...here], { input: out });
+  assert.equal(restore.code, 1);
+  assert.match(restore.err, /nothing was done; where a former member still runs/);
+  const foreign = await command(['snapshot', 'restore', '-', '--yes', ...here], { input: 'x' });
+  assert.match(foreign.err, /not a snapshot of Holdfast/);
 });
 
 test('token create asks for 24 hours and any number of joins unless told otherwise', async () => {
