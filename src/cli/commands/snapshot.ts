@@ -96,8 +96,9 @@ function registerRestore(snapshot: Command, context: Context, done: Done): void 
             : `holdfast agent${dataDirSuffix(paths)}`;
         const text = `A new ${result.clusterName} begins with ${result.nodeName} alone. Next, here:
   ${start}
-It waits ${span(result.waitMs)} before it takes the VIP. Then, for each further host, wiped before
-with \`holdfast reset --yes\`, the command that this prints:
+It waits ${span(result.waitMs)} before it takes the VIP, as long as an earlier lease could last.
+
+On each further host \`holdfast reset --yes\`, and then the command that this prints here:
   holdfast token create --print-join-command
 `;
         print(context, options, result, text);
