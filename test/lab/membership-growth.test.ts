@@ -1,6 +1,6 @@
 /** A cluster grows from one host to five and shrinks back to one, while clients use it. */
 import assert from 'node:assert/strict';
-import { until } from './clock.ts';
+import { lasting, until } from './clock.ts';
 import type { Host } from './host.ts';
 import { Writes } from './membership-writes.ts';
 import { type Scene, scenarios } from './scene.ts';
@@ -27,6 +27,8 @@ async function remove({ cluster, lab }: Scene, victim: Host): Promise<void> {
   const { stdout } = await victim.exec(['ip', '-j', 'addr', 'show', 'dev', 'eth0']);
   assert.ok(!stdout.includes(`"${lab.vip}"`), `${victim.name} let go`);
   await victim.killAgent();
+  // Clients and writers go on for a while on what is left.
+  await lasting(700);
 }
 
 scenario('1 → 3 → 5: nobody notices, and the VIP stays where it is', async (scene) => {

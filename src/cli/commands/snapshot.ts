@@ -57,10 +57,18 @@ export const registerSnapshot: Register = (program, context, done) => {
   registerRestore(snapshot, context, done);
 };
 
+/** Saving needs no quorum, because that is when it is needed most; but it must be said. */
+const behindWarning =
+  'warning: this node hears no quorum: what was agreed on without it is not in the snapshot\n';
+
 /** The agent's, or the disk's where there is no agent. */
 async function savedState(context: Context, options: OutputOptions): Promise<SavedSnapshot> {
   try {
-    return await withAgent(context, options, (agent) => agent.saveSnapshot());
+    return await withAgent(context, options, async (agent) => {
+      const { cluster } = await agent.status({ linearizable: false });
+      if (cluster.quorum === false) context.terminal.err(behindWarning);
+      return agent.saveSnapshot();
+    });
   } catch (error) {
     if (errorCode(error) !== 'agent-down') throw error;
     const { savedAtRest } = await import('../prepare/save.ts');
@@ -96,8 +104,7 @@ function registerRestore(snapshot: Command, context: Context, done: Done): void 
             : `holdfast agent${dataDirSuffix(paths)}`;
         const text = `A new ${result.clusterName} begins with ${result.nodeName} alone. Next, here:
   ${start}
-It waits ${span(result.waitMs)} before it takes the VIP, as long as an earlier lease could last.
-
+${waitText(result.waitMs)}
 On each further host \`holdfast reset --yes\`, and then the command that this prints here:
   holdfast token create --print-join-command
 `;
@@ -144,6 +151,11 @@ async function nameOf(options: RestoreOptions): Promise<string> {
   if (existing !== null) return existing.config.node.name;
   const { defaultNodeName } = await import('../prepare/host.ts');
   return defaultNodeName();
+}
+
+function waitText(waitMs: number): string {
+  if (waitMs === 0) return '';
+  return `It waits ${span(waitMs)} before it takes the VIP: so long an earlier lease could last.\n`;
 }
 
 function unconfirmed(dir: string): OperatingError {

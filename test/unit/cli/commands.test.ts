@@ -145,8 +145,17 @@ test('recover does nothing before everything is said', async () => {
 });
 
 test('snapshot save writes what restore reads, and restore wants a confirmation', async () => {
-  const agent = { saveSnapshot: async () => ({ index: 5, term: 2, state: Buffer.from('s') }) };
-  const { out } = await command(['snapshot', 'save', '-'], { agent });
+  const saveSnapshot = async () => ({ index: 5, term: 2, state: Buffer.from('s') });
+  const agent = { saveSnapshot, status: async () => healthy };
+  const { out, err } = await command(['snapshot', 'save', '-'], { agent });
+  const lost = { ...healthy, cluster: { ...healthy.cluster, quorum: false } };
+  const behind = await command(['snapshot', 'save', '-'], {
+    agent: { saveSnapshot, status: async () => lost },
+  });
+
+  assert.equal(err, '');
+  assert.match(behind.err, /^warning: this node hears no quorum/);
+  assert.equal(behind.out, out);
 
   assert.deepEqual(decodeSnapshotFile(out), { index: 5, term: 2, state: new Uint8Array([115]) });
   const here = ['--name', 'n1', '--data-dir', '/nonexistent/holdfast'];
