@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StatusDocument } from '../../src/cluster/status-document.ts';
-import { lasting, until } from './clock.ts';
+import { lasting, monotonicMs, until } from './clock.ts';
 import type { Host } from './host.ts';
 import { type Scene, scenarios } from './scene.ts';
 import { failure } from './shell.ts';
@@ -59,8 +59,10 @@ scenario('two of three are lost for good: the third goes on alone, and grows', a
   assert.ok(survivor !== undefined && other !== undefined);
   const lost = [holder, other];
   const fenced = lost.map(({ name }) => name).sort();
-  const recover = (...names: readonly string[]) =>
-    survivor.cli(['recover', '--force-new-cluster', '--fenced', names.join(','), '--yes']);
+  const recover = (...names: readonly string[]) => {
+    const args = ['recover', '--force-new-cluster', '--fenced', names.join(','), '--yes'];
+    return survivor.cli([...args, '-o', 'json']);
+  };
 
   await other.killAgent();
   await survivor.stopAgent();
@@ -82,10 +84,14 @@ scenario('two of three are lost for good: the third goes on alone, and grows', a
   const strangers = await recover(...fenced, 'n9');
   const done = await recover(...fenced);
   assert.equal(done.code, 0, failure(done));
+  const { waitMs } = JSON.parse(done.stdout) as { readonly waitMs: number };
+  const startedAt = monotonicMs();
   await survivor.startAgent();
   await observer.waitForHolder(lab.vip, 5_000, (host) => host === survivor.name);
+  const tookMs = monotonicMs() - startedAt;
   const alone = await cluster.settled();
 
+  assert.ok(waitMs >= 400 && tookMs >= waitMs, `claimed after ${tookMs} ms, not ${waitMs} ms`);
   assert.match(living.stderr, /is alive: it answers at/);
   assert.match(told, /--force-new-cluster --fenced n\d,n\d --yes.*two hosts may hold the VIP/);
   assert.match(running.stderr, /an agent runs/);
