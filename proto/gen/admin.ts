@@ -98,6 +98,43 @@ export interface RemoveMemberReply {
   removed: string;
 }
 
+export interface PromoteMemberRequest {
+  name: string;
+}
+
+export interface PromoteMemberReply {
+  promoted: string;
+  /** False where it was a voter already. */
+  changed: boolean;
+  voters: number;
+  warnings: string[];
+}
+
+export interface SetMemberRequest {
+  name: string;
+  /** Absent: as it is. */
+  priority?: number | undefined;
+  address?: string | undefined;
+  draining?:
+    | boolean
+    | undefined;
+  /** Even if then nobody may hold the VIP. */
+  force: boolean;
+}
+
+export interface SetMemberReply {
+  name: string;
+  changed: boolean;
+}
+
+export interface SavedSnapshot {
+  /** The entry up to which it was applied. */
+  index: number;
+  term: number;
+  /** As a snapshot in the log holds it. */
+  state: Uint8Array;
+}
+
 export interface CanStopRequest {
   /** Absent: the node asked. */
   name?: string | undefined;
@@ -897,6 +934,346 @@ export const RemoveMemberReply: MessageFns<RemoveMemberReply> = {
   },
 };
 
+function createBasePromoteMemberRequest(): PromoteMemberRequest {
+  return { name: "" };
+}
+
+export const PromoteMemberRequest: MessageFns<PromoteMemberRequest> = {
+  encode(message: PromoteMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePromoteMemberReply(): PromoteMemberReply {
+  return { promoted: "", changed: false, voters: 0, warnings: [] };
+}
+
+export const PromoteMemberReply: MessageFns<PromoteMemberReply> = {
+  encode(message: PromoteMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.promoted !== "") {
+      writer.uint32(10).string(message.promoted);
+    }
+    if (message.changed !== false) {
+      writer.uint32(16).bool(message.changed);
+    }
+    if (message.voters !== 0) {
+      writer.uint32(24).uint32(message.voters);
+    }
+    for (const v of message.warnings) {
+      writer.uint32(34).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PromoteMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePromoteMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.promoted = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.changed = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.voters = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.warnings.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSetMemberRequest(): SetMemberRequest {
+  return { name: "", priority: undefined, address: undefined, draining: undefined, force: false };
+}
+
+export const SetMemberRequest: MessageFns<SetMemberRequest> = {
+  encode(message: SetMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.priority !== undefined) {
+      writer.uint32(16).sint32(message.priority);
+    }
+    if (message.address !== undefined) {
+      writer.uint32(26).string(message.address);
+    }
+    if (message.draining !== undefined) {
+      writer.uint32(32).bool(message.draining);
+    }
+    if (message.force !== false) {
+      writer.uint32(40).bool(message.force);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.priority = reader.sint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.draining = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.force = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSetMemberReply(): SetMemberReply {
+  return { name: "", changed: false };
+}
+
+export const SetMemberReply: MessageFns<SetMemberReply> = {
+  encode(message: SetMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.changed !== false) {
+      writer.uint32(16).bool(message.changed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.changed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSavedSnapshot(): SavedSnapshot {
+  return { index: 0, term: 0, state: new Uint8Array(0) };
+}
+
+export const SavedSnapshot: MessageFns<SavedSnapshot> = {
+  encode(message: SavedSnapshot, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.term !== 0) {
+      writer.uint32(16).uint64(message.term);
+    }
+    if (message.state.length !== 0) {
+      writer.uint32(26).bytes(message.state);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SavedSnapshot {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSavedSnapshot();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseCanStopRequest(): CanStopRequest {
   return { name: undefined };
 }
@@ -1475,6 +1852,24 @@ export const AdminService = {
     responseSerialize: (value: RemoveMemberReply): Buffer => Buffer.from(RemoveMemberReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): RemoveMemberReply => RemoveMemberReply.decode(value),
   },
+  promoteMember: {
+    path: "/holdfast.admin.Admin/PromoteMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PromoteMemberRequest): Buffer => Buffer.from(PromoteMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PromoteMemberRequest => PromoteMemberRequest.decode(value),
+    responseSerialize: (value: PromoteMemberReply): Buffer => Buffer.from(PromoteMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PromoteMemberReply => PromoteMemberReply.decode(value),
+  },
+  setMember: {
+    path: "/holdfast.admin.Admin/SetMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SetMemberRequest): Buffer => Buffer.from(SetMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SetMemberRequest => SetMemberRequest.decode(value),
+    responseSerialize: (value: SetMemberReply): Buffer => Buffer.from(SetMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SetMemberReply => SetMemberReply.decode(value),
+  },
   canStop: {
     path: "/holdfast.admin.Admin/CanStop" as const,
     requestStream: false as const,
@@ -1511,6 +1906,16 @@ export const AdminService = {
     requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
     responseSerialize: (value: Certificate): Buffer => Buffer.from(Certificate.encode(value).finish()),
     responseDeserialize: (value: Buffer): Certificate => Certificate.decode(value),
+  },
+  /** The replicated state as the node asked has applied it. */
+  saveSnapshot: {
+    path: "/holdfast.admin.Admin/SaveSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    requestDeserialize: (value: Buffer): Empty => Empty.decode(value),
+    responseSerialize: (value: SavedSnapshot): Buffer => Buffer.from(SavedSnapshot.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SavedSnapshot => SavedSnapshot.decode(value),
   },
   /** For members only. */
   admit: {
@@ -1552,10 +1957,14 @@ export interface AdminServer extends UntypedServiceImplementation {
   listTokens: handleUnaryCall<Empty, ListTokensReply>;
   revokeToken: handleUnaryCall<RevokeTokenRequest, Empty>;
   removeMember: handleUnaryCall<RemoveMemberRequest, RemoveMemberReply>;
+  promoteMember: handleUnaryCall<PromoteMemberRequest, PromoteMemberReply>;
+  setMember: handleUnaryCall<SetMemberRequest, SetMemberReply>;
   canStop: handleUnaryCall<CanStopRequest, Verdict>;
   transfer: handleUnaryCall<TransferRequest, TransferReply>;
   listCertificates: handleUnaryCall<Empty, ListCertificatesReply>;
   renewCertificate: handleUnaryCall<Empty, Certificate>;
+  /** The replicated state as the node asked has applied it. */
+  saveSnapshot: handleUnaryCall<Empty, SavedSnapshot>;
   /** For members only. */
   admit: handleUnaryCall<JoinRequest, JoinReply>;
   report: handleUnaryCall<ReportRequest, Empty>;
@@ -1662,6 +2071,36 @@ export interface AdminClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: RemoveMemberReply) => void,
   ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    callback: (error: ServiceError | null, response: PromoteMemberReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: PromoteMemberReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: PromoteMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PromoteMemberReply) => void,
+  ): ClientUnaryCall;
+  setMember(
+    request: SetMemberRequest,
+    callback: (error: ServiceError | null, response: SetMemberReply) => void,
+  ): ClientUnaryCall;
+  setMember(
+    request: SetMemberRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SetMemberReply) => void,
+  ): ClientUnaryCall;
+  setMember(
+    request: SetMemberRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SetMemberReply) => void,
+  ): ClientUnaryCall;
   canStop(request: CanStopRequest, callback: (error: ServiceError | null, response: Verdict) => void): ClientUnaryCall;
   canStop(
     request: CanStopRequest,
@@ -1718,6 +2157,22 @@ export interface AdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Certificate) => void,
+  ): ClientUnaryCall;
+  /** The replicated state as the node asked has applied it. */
+  saveSnapshot(
+    request: Empty,
+    callback: (error: ServiceError | null, response: SavedSnapshot) => void,
+  ): ClientUnaryCall;
+  saveSnapshot(
+    request: Empty,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SavedSnapshot) => void,
+  ): ClientUnaryCall;
+  saveSnapshot(
+    request: Empty,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SavedSnapshot) => void,
   ): ClientUnaryCall;
   /** For members only. */
   admit(request: JoinRequest, callback: (error: ServiceError | null, response: JoinReply) => void): ClientUnaryCall;

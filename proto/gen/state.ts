@@ -185,6 +185,7 @@ export interface Command {
     | { $case: "updateMember"; value: UpdateMember }
     | { $case: "addToken"; value: AddToken }
     | { $case: "revokeToken"; value: RevokeToken }
+    | { $case: "setMember"; value: SetMember }
     | undefined;
 }
 
@@ -212,6 +213,8 @@ export interface AddMember {
   tokenId: string;
   /** Wall clock of the proposer, ms since 1970: state machines have no clock. */
   nowWallMs: number;
+  /** The member that goes as this one comes, in the same entry; empty for nobody. Since format 2. */
+  replaces: string;
 }
 
 export interface PromoteMembers {
@@ -229,6 +232,14 @@ export interface UpdateMember {
   memberFormatVersion: number;
   certExpires: string;
   macs: string[];
+}
+
+/** What an operator decides about a member; absent leaves it as it is. Since format 2. */
+export interface SetMember {
+  id: string;
+  priority?: number | undefined;
+  address?: string | undefined;
+  draining?: boolean | undefined;
 }
 
 export interface AddToken {
@@ -839,6 +850,9 @@ export const Command: MessageFns<Command> = {
       case "revokeToken":
         RevokeToken.encode(message.kind.value, writer.uint32(74).fork()).join();
         break;
+      case "setMember":
+        SetMember.encode(message.kind.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -926,6 +940,14 @@ export const Command: MessageFns<Command> = {
             }
 
             message.kind = { $case: "revokeToken", value: RevokeToken.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.kind = { $case: "setMember", value: SetMember.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1045,6 +1067,7 @@ function createBaseAddMember(): AddMember {
     certExpires: "",
     tokenId: "",
     nowWallMs: 0,
+    replaces: "",
   };
 }
 
@@ -1079,6 +1102,9 @@ export const AddMember: MessageFns<AddMember> = {
     }
     if (message.nowWallMs !== 0) {
       writer.uint32(80).uint64(message.nowWallMs);
+    }
+    if (message.replaces !== "") {
+      writer.uint32(90).string(message.replaces);
     }
     return writer;
   },
@@ -1174,6 +1200,14 @@ export const AddMember: MessageFns<AddMember> = {
             }
 
             message.nowWallMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.replaces = reader.string();
             continue;
           }
         }
@@ -1367,6 +1401,85 @@ export const UpdateMember: MessageFns<UpdateMember> = {
             }
 
             message.macs.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSetMember(): SetMember {
+  return { id: "", priority: undefined, address: undefined, draining: undefined };
+}
+
+export const SetMember: MessageFns<SetMember> = {
+  encode(message: SetMember, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.priority !== undefined) {
+      writer.uint32(16).sint32(message.priority);
+    }
+    if (message.address !== undefined) {
+      writer.uint32(26).string(message.address);
+    }
+    if (message.draining !== undefined) {
+      writer.uint32(32).bool(message.draining);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SetMember {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSetMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.priority = reader.sint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.draining = reader.bool();
             continue;
           }
         }

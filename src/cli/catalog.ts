@@ -16,6 +16,8 @@ export const catalog: Readonly<Record<string, () => Promise<Register>>> = {
   transfer: async () => (await import('./commands/transfer.ts')).registerTransfer,
   token: async () => (await import('./commands/token.ts')).registerToken,
   cert: async () => (await import('./commands/cert.ts')).registerCert,
+  recover: async () => (await import('./commands/recover.ts')).registerRecover,
+  snapshot: async () => (await import('./commands/snapshot.ts')).registerSnapshot,
   leave: async () => (await import('./commands/leave.ts')).registerLeave,
   reset: async () => (await import('./commands/reset.ts')).registerReset,
   cleanup: async () => (await import('./commands/cleanup.ts')).registerCleanup,

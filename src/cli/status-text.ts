@@ -119,13 +119,19 @@ export function memberTable(members: readonly MemberStatus[]): string {
     members.map((member) => [
       member.name,
       member.address,
-      member.role,
+      roleText(member),
       yesNo(member.reachable),
       member.lastContactMs === null ? '' : span(member.lastContactMs),
       member.version ?? '',
       member.certExpires === null ? '' : shortTime(member.certExpires),
     ]),
   );
+}
+
+/** The role, with what an operator decided beside it. */
+function roleText({ role, priority, draining }: MemberStatus): string {
+  const notes = [draining ? 'drained' : '', priority === 0 ? '' : `priority ${priority}`];
+  return [role, ...notes.filter((note) => note !== '')].join(', ');
 }
 
 /** The table of `vip list`, which `status` shows too. */

@@ -2,6 +2,7 @@
 import { canonicalIp } from '../base/ip.ts';
 import { parseDuration } from '../cluster/duration.ts';
 import { type Endpoint, parseEndpoint } from '../config/endpoint.ts';
+import { namePattern } from '../config/names.ts';
 import { UsageError } from './usage.ts';
 
 export function portValue(flag: string, text: string): number {
@@ -16,11 +17,26 @@ export function countValue(flag: string, text: string, most: number): number {
   throw new UsageError(`${flag} must be a number from 1 to ${most}, and is ${quoted(text)}`);
 }
 
+export function integerValue(flag: string, text: string, least: number, most: number): number {
+  const value = /^-?\d{1,9}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new UsageError(`${flag} must be a number from ${least} to ${most}, and is ${quoted(text)}`);
+}
+
 /** The canonical form of an IP address. */
 export function addressValue(flag: string, text: string): string {
   const address = canonicalIp(text);
   if (address !== null) return address;
   throw new UsageError(`${flag} must be an IP address, and is ${quoted(text)}`);
+}
+
+/** Names with commas between, none twice. */
+export function namesValue(flag: string, text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.every((name) => namePattern.test(name)) && new Set(names).size === names.length) {
+    return names;
+  }
+  throw new UsageError(`${flag} must be names with commas between, and is ${quoted(text)}`);
 }
 
 export function endpointValue(flag: string, text: string, defaultPort: number): Endpoint {

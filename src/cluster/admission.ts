@@ -7,11 +7,13 @@ import { OperatingError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
 import { memberConflict } from './apply.ts';
 import { hostOf } from './assign.ts';
-import type { AddMember } from './command.ts';
+import { type AddMember, commandFormat } from './command.ts';
 import type { ClusterNode } from './node.ts';
 import type { AdmitRequest, AdmitResult } from './operations.ts';
 import type { CertificateSigner, Crypto } from './ports.ts';
-import { clusterFormatVersion, memberByName } from './state.ts';
+import { quorumWithout } from './promotion.ts';
+import { wouldLoseQuorum } from './refusals.ts';
+import { type ClusterState, clusterFormatVersion, type Member, memberByName } from './state.ts';
 import { authenticateToken } from './tokens.ts';
 
 /** Joins at the same moment queue behind each other's membership changes. */
@@ -26,8 +28,6 @@ export interface AdmissionPorts {
   readonly clock: Clock;
   readonly crypto: Crypto;
   readonly signer: CertificateSigner;
-  /** Takes the member out whose place the joiner takes; resolves when that is agreed on. */
-  readonly removeMember: (name: string) => Promise<void>;
 }
 
 /**
@@ -42,7 +42,7 @@ export async function admit(ports: AdmissionPorts, request: AdmitRequest): Promi
   const token = authenticateToken(crypto, view.state, request.token, clock.wallNow());
   checkVersion(request, clusterFormatVersion(view.state));
   const publicKeyHash = await signer.publicKeyHashOf(request.csr);
-  if (request.replace !== null) await makeRoom(ports, request.replace, publicKeyHash);
+  const replaced = memberToReplace(node, request, publicKeyHash);
 
   const joiner: AddMember = {
     type: 'add-member',
@@ -56,9 +56,18 @@ export async function admit(ports: AdmissionPorts, request: AdmitRequest): Promi
     certExpires: '',
     tokenId: token.id,
     nowWallMs: clock.wallNow(),
+    ...(replaced === null ? {} : { replaces: replaced.id }),
   };
-  const conflict = memberConflict(node.view().state, joiner);
+  const others = view.state.members.filter((member) => member !== replaced);
+  const conflict = memberConflict({ ...view.state, members: others }, joiner);
   if (conflict !== null && conflict !== 'already') throw new OperatingError(conflict);
+  if (replaced !== null && commandFormat(joiner) > clusterFormatVersion(view.state)) {
+    // The oldest member, which may be the lost one itself, knows this only as two steps.
+    await node.propose({ type: 'remove-member', id: replaced.id }, admitTimeoutMs);
+    const { replaces: _, ...alone } = joiner;
+    const { changed } = await node.propose(alone, admitTimeoutMs);
+    return answer(ports, request, { changed, publicKeyHash });
+  }
   // Proposed even if the key is known: only the log can tell whether a join is a repetition.
   const { changed } = await node.propose(joiner, admitTimeoutMs);
   return answer(ports, request, { changed, publicKeyHash });
@@ -98,25 +107,43 @@ async function answer(
   };
 }
 
-/** Removes the member that the joiner replaces, unless the joiner is that member already. */
-async function makeRoom(ports: AdmissionPorts, name: string, keyHash: string): Promise<void> {
-  const { node } = ports;
+/** Whom the joiner replaces; null for nobody, also where a repeated join has done so already. */
+function memberToReplace(
+  node: ClusterNode,
+  { name, replace }: AdmitRequest,
+  keyHash: string,
+): Member | null {
   const { state, selfId } = node.view();
-  const replaced = memberByName(state, name);
-  if (replaced === undefined || replaced.publicKeyHash === keyHash) return;
+  if (replace === null || memberByName(state, name)?.publicKeyHash === keyHash) return null;
+  const replaced = memberByName(state, replace);
+  if (replaced === undefined) throw nobodyToReplace(state, replace);
   if (replaced.id === selfId) {
-    throw badRequest(`${name} leads the cluster, so it is not lost and cannot be replaced`);
+    throw badRequest(`${replace} leads the cluster, so it is not lost and cannot be replaced`);
   }
-  const peer = node.raftStatus().peers.find((each) => each.id === replaced.id);
+  const status = node.raftStatus();
+  const peer = status.peers.find((each) => each.id === replaced.id);
   if (peer?.recentlyActive === true) {
     throw new OperatingError({
       code: 'member-alive',
-      message: `${name} is alive at ${replaced.address}; nothing was changed`,
-      hint: `stop its agent first, or remove it with \`holdfast member remove ${name}\``,
-      facts: { name },
+      message: `${replace} is alive at ${replaced.address}; nothing was changed`,
+      hint: `stop its agent first, or remove it with \`holdfast member remove ${replace}\``,
+      facts: { name: replace },
     });
   }
-  await ports.removeMember(name);
+  if (replaced.role !== 'learner' && !quorumWithout(status, replaced.id, true)) {
+    throw wouldLoseQuorum(replace, 'start the voters that are down first');
+  }
+  return replaced;
+}
+
+function nobodyToReplace(state: ClusterState, name: string): OperatingError {
+  const members = state.members.map((member) => member.name);
+  return new OperatingError({
+    code: 'member-unknown',
+    message: `there is no member named ${name} to replace; nothing was changed`,
+    hint: `the members are ${members.join(', ')}; a further host joins without --replace`,
+    facts: { name, members },
+  });
 }
 
 function checkShape(request: AdmitRequest): void {

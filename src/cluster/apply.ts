@@ -5,7 +5,7 @@
  */
 import { unreachable } from '../base/assert.ts';
 import type { NodeId } from '../raft/types.ts';
-import type { AddMember, Command, CommandResult } from './command.ts';
+import type { AddMember, Command, CommandResult, SetMember } from './command.ts';
 import { sameSpec } from './spec-diff.ts';
 import {
   type ClusterState,
@@ -17,6 +17,7 @@ import {
   maxTokens,
   memberById,
   memberByName,
+  withoutDrainMarks,
 } from './state.ts';
 import { checkToken } from './tokens.ts';
 
@@ -43,6 +44,8 @@ export function apply(state: ClusterState, command: Command, index: number): App
       return removeMember(state, command.id, index);
     case 'update-member':
       return updateMember(state, command, index);
+    case 'set-member':
+      return setMember(state, command, index);
     case 'add-token':
       return addToken(state, command, index);
     case 'revoke-token':
@@ -89,23 +92,29 @@ function setSpec(
 }
 
 function addMember(state: ClusterState, command: AddMember, index: number): Applied {
-  const refusal = memberConflict(state, command);
+  const { replaces } = command;
+  const goes = replaces === undefined ? undefined : memberById(state, replaces);
+  const room = goes === undefined ? state : withoutMember(state, goes, index);
+  const refusal = memberConflict(room, command);
   if (refusal === 'already') return done(state, index, false);
   if (refusal !== null) return refused(state, refusal);
+  if (replaces !== undefined && goes === undefined) return unknownMember(state, replaces);
+  if (goes !== undefined && isLastVoter(state, goes)) return refused(state, lastVoter(goes));
   const token = state.tokens.find((each) => each.id === command.tokenId);
   const problem = checkToken(token, command.nowWallMs);
   if (problem !== null) return refused(state, problem);
-  const { type: _type, tokenId: _tokenId, nowWallMs: _nowWallMs, ...joiner } = command;
+  const { type: _type, tokenId: _tokenId, nowWallMs: _nowWallMs, replaces: _, ...joiner } = command;
   const member: Member = {
     ...joiner,
     role: 'learner',
-    priority: 0,
+    // A place keeps what the operator had decided about it, except that it was to be emptied.
+    priority: goes?.priority ?? 0,
     draining: false,
     macs: [],
     joinedIndex: index,
   };
   const tokens = state.tokens.map((each) => (each === token ? oneUseLess(each) : each));
-  return done({ ...state, members: [...state.members, member], tokens }, index);
+  return done({ ...room, members: [...room.members, member], tokens }, index);
 }
 
 /**
@@ -138,10 +147,8 @@ export function memberConflict(
   const neighbour = state.members.find((member) => member.address === joiner.address);
   if (neighbour !== undefined) {
     return {
-      code: 'address-taken',
-      message: `the member ${neighbour.name} has the address ${joiner.address} already`,
+      ...addressTaken(neighbour),
       hint: `choose another --advertise, or take its place with --replace ${neighbour.name}`,
-      facts: { name: neighbour.name, address: neighbour.address },
     };
   }
   if (memberById(state, joiner.id) !== undefined || state.removedIds.includes(joiner.id)) {
@@ -159,6 +166,15 @@ export function memberConflict(
     };
   }
   return null;
+}
+
+function addressTaken({ name, address }: Member): Refusal {
+  return {
+    code: 'address-taken',
+    message: `the member ${name} has the address ${address} already`,
+    hint: 'choose another one; see `holdfast member list`',
+    facts: { name, address },
+  };
 }
 
 function oneUseLess(token: JoinToken): JoinToken {
@@ -182,41 +198,33 @@ function promoteMembers(state: ClusterState, ids: readonly NodeId[], index: numb
 function removeMember(state: ClusterState, id: NodeId, index: number): Applied {
   const member = memberById(state, id);
   if (member === undefined) return unknownMember(state, id);
-  if (state.members.every((each) => each.id === id || each.role === 'learner')) {
-    return refused(state, {
-      code: 'last-voter',
-      message: `${member.name} is the only voter; without it there is no cluster`,
-      hint: 'let another member become a voter first, or use `holdfast reset`',
-    });
-  }
-  const removedMacs = [...new Set([...state.removedMacs, ...member.macs])];
-  const spec = withoutDrainMark(state, member.name);
-  return done(
-    {
-      ...state,
-      members: state.members.filter((each) => each.id !== id),
-      removedIds: [...state.removedIds, id].slice(-maxRemovedIds),
-      removedMacs: removedMacs.slice(-maxRemovedMacs),
-      spec,
-      specRevision: spec === state.spec ? state.specRevision : index,
-    },
-    index,
-  );
+  if (isLastVoter(state, member)) return refused(state, lastVoter(member));
+  return done(withoutMember(state, member, index), index);
 }
 
-/** A name that comes back later must not find itself drained. */
-function withoutDrainMark(state: ClusterState, name: string): ClusterState['spec'] {
-  const { frontends } = state.spec;
-  if (!frontends.some((each) => each.backends.drainedMembers.includes(name))) return state.spec;
+function isLastVoter(state: ClusterState, member: Member): boolean {
+  return state.members.every((each) => each === member || each.role === 'learner');
+}
+
+function lastVoter(member: Member): Refusal {
   return {
-    ...state.spec,
-    frontends: frontends.map((each) => ({
-      ...each,
-      backends: {
-        ...each.backends,
-        drainedMembers: each.backends.drainedMembers.filter((drained) => drained !== name),
-      },
-    })),
+    code: 'last-voter',
+    message: `${member.name} is the only voter; without it there is no cluster`,
+    hint: 'let another member become a voter first, or use `holdfast reset`',
+  };
+}
+
+/** The state once `member` is gone: its id is never used again, its MACs stay known. */
+function withoutMember(state: ClusterState, member: Member, index: number): ClusterState {
+  const removedMacs = [...new Set([...state.removedMacs, ...member.macs])];
+  const spec = withoutDrainMarks(state.spec, [member.name]);
+  return {
+    ...state,
+    members: state.members.filter((each) => each !== member),
+    removedIds: [...state.removedIds, member.id].slice(-maxRemovedIds),
+    removedMacs: removedMacs.slice(-maxRemovedMacs),
+    spec,
+    specRevision: spec === state.spec ? state.specRevision : index,
   };
 }
 
@@ -229,6 +237,23 @@ function updateMember(
   if (before === undefined) return unknownMember(state, command.id);
   const { type: _type, ...facts } = command;
   const after: Member = { ...before, ...facts };
+  if (JSON.stringify(after) === JSON.stringify(before)) return done(state, index, false);
+  const members = state.members.map((member) => (member === before ? after : member));
+  return done({ ...state, members }, index);
+}
+
+function setMember(state: ClusterState, command: SetMember, index: number): Applied {
+  const before = memberById(state, command.id);
+  if (before === undefined) return unknownMember(state, command.id);
+  const { priority, address, draining } = command;
+  const twin = state.members.find((each) => each !== before && each.address === address);
+  if (twin !== undefined) return refused(state, addressTaken(twin));
+  const after: Member = {
+    ...before,
+    priority: priority ?? before.priority,
+    address: address ?? before.address,
+    draining: draining ?? before.draining,
+  };
   if (JSON.stringify(after) === JSON.stringify(before)) return done(state, index, false);
   const members = state.members.map((member) => (member === before ? after : member));
   return done({ ...state, members }, index);

@@ -4,7 +4,7 @@
  * function on every member.
  */
 import { unreachable } from '../base/assert.ts';
-import type { ConfChange, NodeId } from '../raft/types.ts';
+import type { ConfChange, MemberChange, NodeId } from '../raft/types.ts';
 import type { Spec } from './spec.ts';
 import type { JoinToken } from './state.ts';
 
@@ -28,6 +28,7 @@ export type Command =
       readonly certExpires: string;
       readonly macs: readonly string[];
     }
+  | SetMember
   | { readonly type: 'add-token'; readonly token: JoinToken; readonly nowWallMs: number }
   | { readonly type: 'revoke-token'; readonly id: string };
 
@@ -44,6 +45,17 @@ export interface AddMember {
   readonly certExpires: string;
   readonly tokenId: string;
   readonly nowWallMs: number;
+  /** Goes in the same entry, so that there is no moment in which the place is nobody's. */
+  readonly replaces?: NodeId;
+}
+
+/** What an operator decides about a member; null leaves it as it is. */
+export interface SetMember {
+  readonly type: 'set-member';
+  readonly id: NodeId;
+  readonly priority: number | null;
+  readonly address: string | null;
+  readonly draining: boolean | null;
 }
 
 export type CommandType = Command['type'];
@@ -59,16 +71,21 @@ export type CommandResult =
       readonly facts?: Readonly<Record<string, unknown>>;
     };
 
-/** The lowest format version that understands `command`: all of them came with the first. */
-export function commandFormat(_command: Command): number {
-  return 1;
+/** The lowest format version that understands `command`. */
+export function commandFormat(command: Command): number {
+  if (command.type === 'set-member') return 2;
+  return command.type === 'add-member' && command.replaces !== undefined ? 2 : 1;
 }
 
 /** The change of Raft's configuration that a command means, or null where it means none. */
 export function confChangeOf(command: Command): ConfChange | null {
   switch (command.type) {
-    case 'add-member':
-      return { mode: 'simple', changes: [{ type: 'add-learner', id: command.id }] };
+    case 'add-member': {
+      const { id, replaces } = command;
+      const goes: MemberChange[] = replaces === undefined ? [] : [{ type: 'remove', id: replaces }];
+      // Simple with both: a learner moves no majority, so at most one voter moves.
+      return { mode: 'simple', changes: [...goes, { type: 'add-learner', id }] };
+    }
     case 'promote-members':
       // Two at once need joint consensus: in between there would be an even number of voters.
       return {
@@ -80,6 +97,7 @@ export function confChangeOf(command: Command): ConfChange | null {
     case 'noop':
     case 'set-spec':
     case 'update-member':
+    case 'set-member':
     case 'add-token':
     case 'revoke-token':
       return null;

@@ -10,6 +10,7 @@ import type { NodeId } from '../raft/types.ts';
 import { addressProblem, admit } from './admission.ts';
 import { isoTime } from './duration.ts';
 import type { LocalFacts } from './local-facts.ts';
+import { memberNamed, promoteMember, removeMember, setMember } from './member-changes.ts';
 import type { ClusterNode } from './node.ts';
 import type {
   AdmitRequest,
@@ -20,7 +21,10 @@ import type {
   CreatedToken,
   CreateTokenRequest,
   MemberRemoveRequest,
+  MemberSetRequest,
   Operations,
+  PromotedMember,
+  SavedSnapshot,
   SelfReport,
   SpecDocument,
   TokenInfo,
@@ -33,7 +37,7 @@ import { checkSpecRevision, checkTokenRequest } from './requests.ts';
 import { diffSpecs, needsConfirmation } from './spec-diff.ts';
 import { specToDocument } from './spec-document.ts';
 import { type ParseOptions, parseSpecDocument } from './spec-schema.ts';
-import { type ClusterState, type Member, memberById, memberByName } from './state.ts';
+import { type ClusterState, type Member, memberById } from './state.ts';
 import { buildStatus } from './status.ts';
 import type { StatusDocument } from './status-document.ts';
 import { generateToken, storedToken } from './tokens.ts';
@@ -168,19 +172,19 @@ export class Control implements Operations {
 
   async removeMember(request: MemberRemoveRequest): Promise<{ readonly removed: string }> {
     this.#requireLeader();
-    const { node } = this.#ports;
-    const member = this.#member(request.name);
-    const status = node.raftStatus();
-    if (member.role !== 'learner' && !request.force && !quorumWithout(status, member.id, true)) {
-      throw wouldLoseQuorum(member.name);
-    }
-    if (member.id === status.id && bestSuccessor(status, this.#state) !== null) {
-      // With the VIP elsewhere first, nobody has to wait for this node's promises to run out. The
-      // successor is then asked, by whoever follows `not-leader`.
-      throw notLeader(this.#state, await node.transfer(null));
-    }
-    await node.propose({ type: 'remove-member', id: member.id });
-    return { removed: member.name };
+    return removeMember(this.#ports.node, request);
+  }
+
+  async promoteMember(name: string): Promise<PromotedMember> {
+    this.#requireLeader();
+    return promoteMember(this.#ports.node, name);
+  }
+
+  async setMember(
+    request: MemberSetRequest,
+  ): Promise<{ readonly name: string; readonly changed: boolean }> {
+    this.#requireLeader();
+    return setMember(this.#ports.node, request);
   }
 
   async canStop(name: string | null): Promise<Verdict> {
@@ -188,7 +192,7 @@ export class Control implements Operations {
     const asked = name ?? memberById(this.#state, this.#ports.node.view().selfId)?.name;
     if (asked === undefined) return { ok: true, reason: 'this node is not a member' };
     if (leader !== null) return leader.canStop(asked);
-    const member = this.#member(asked);
+    const member = memberNamed(this.#state, asked);
     const status = this.#ports.node.raftStatus();
     if (member.role === 'learner') return { ok: true, reason: `${asked} does not vote` };
     if (!quorumWithout(status, member.id, false)) {
@@ -202,7 +206,7 @@ export class Control implements Operations {
 
   async transfer(to: string | null): Promise<{ readonly leader: string }> {
     this.#requireLeader();
-    const target = to === null ? null : this.#member(to).id;
+    const target = to === null ? null : memberNamed(this.#state, to).id;
     const leader = await this.#ports.node.transfer(target);
     return { leader: memberById(this.#state, leader)?.name ?? leader };
   }
@@ -223,12 +227,13 @@ export class Control implements Operations {
     return { name, nodeId: selfId, expires };
   }
 
+  async saveSnapshot(): Promise<SavedSnapshot> {
+    return this.#ports.node.savedState();
+  }
+
   async admit(request: AdmitRequest): Promise<AdmitResult> {
     this.#requireLeader();
-    const removeMember = async (name: string): Promise<void> => {
-      await this.removeMember({ name, force: false });
-    };
-    return admit({ ...this.#ports, removeMember }, request);
+    return admit(this.#ports, request);
   }
 
   async report(report: SelfReport): Promise<void> {
@@ -282,18 +287,6 @@ export class Control implements Operations {
     if (leader === null) throw notLeader(state, leader);
     return this.#ports.peer(leader);
   }
-
-  #member(name: string): Member {
-    const member = memberByName(this.#state, name);
-    if (member !== undefined) return member;
-    const names = this.#state.members.map((each) => each.name);
-    throw new OperatingError({
-      code: 'member-unknown',
-      message: `there is no member named ${name}`,
-      hint: `the members are ${names.join(', ')}`,
-      facts: { name, members: names },
-    });
-  }
 }
 
 function refuseUnconfirmed(reasons: readonly string[]): void {
@@ -303,15 +296,6 @@ function refuseUnconfirmed(reasons: readonly string[]): void {
     message: `${reasons.join('; ')}; nothing was changed`,
     hint: 'repeat it with --yes if that is meant',
     facts: { reasons },
-  });
-}
-
-function wouldLoseQuorum(name: string): OperatingError {
-  return new OperatingError({
-    code: 'would-lose-quorum',
-    message: `without ${name} too few voters would be up, and nobody could serve the VIP`,
-    hint: 'start the voters that are down first, or repeat it with --force if they never come back',
-    facts: { name },
   });
 }
 

@@ -26,12 +26,14 @@ import {
   slowTickMs,
   stopTimeoutMs,
 } from './node-ports.ts';
+import type { SavedSnapshot } from './operations.ts';
 import { PeerList } from './peer-list.ts';
 import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
-import { nodeStopped, noQuorum, notLeader } from './refusals.ts';
+import { nodeStopped, noQuorum, notLeader, transferRefused, versionTooLow } from './refusals.ts';
 import { clusterFormatVersion, memberById } from './state.ts';
+import { encodeState } from './state-codec.ts';
 import { StateMachine } from './state-machine.ts';
 import { clockDrift, leaseMs, timingOf } from './timing.ts';
 import { type Transition, Transitions } from './transitions.ts';
@@ -244,6 +246,21 @@ export class ClusterNode {
   /** Raft's own account of itself; its peers are known to the leader only. */
   raftStatus(): RaftStatus {
     return this.#raw.status(this.#ports.clock.now());
+  }
+
+  /**
+   * The replicated state up to the newest entry applied here, fit for a snapshot.
+   *
+   * @throws OperatingError `nothing-known`: a joiner that the leader has not reached yet
+   */
+  savedState(): SavedSnapshot {
+    const { appliedIndex: index, appliedTerm: term, state } = this.#machine;
+    if (index > 0) return { index, term, state: encodeState(state) };
+    throw new OperatingError({
+      code: 'nothing-known',
+      message: 'this node does not know the state of its cluster yet',
+      hint: 'save it on another member',
+    });
   }
 
   /** Whether it takes part: started, and neither stopped nor failed. */
@@ -494,21 +511,3 @@ const noLease: LeaseView = {
   released: false,
   wantsRelease: false,
 };
-
-function transferRefused(reason: string): OperatingError {
-  return new OperatingError({
-    code: 'transfer-refused',
-    message: `the leadership stays where it is: ${reason}`,
-    hint: 'see `holdfast status` for which voters are up and eligible',
-    facts: { reason },
-  });
-}
-
-function versionTooLow(command: Command, version: number): OperatingError {
-  return new OperatingError({
-    code: 'version-too-low',
-    message: `${command.type} needs a newer version on every member (the oldest is at ${version})`,
-    hint: 'upgrade all members first; see `holdfast member list`',
-    facts: { needed: commandFormat(command), version },
-  });
-}

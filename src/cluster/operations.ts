@@ -60,7 +60,7 @@ export interface AdmitRequest {
   readonly csr: string;
   readonly version: string;
   readonly formatVersion: number;
-  /** Name of the member whose place the joiner takes (its disk is lost); it is removed first. */
+  /** Name of the member whose place the joiner takes (its disk is lost), in one step. */
   readonly replace: string | null;
 }
 
@@ -103,6 +103,36 @@ export interface MemberRemoveRequest {
   readonly force: boolean;
 }
 
+export interface PromotedMember {
+  readonly promoted: string;
+  /** False where it voted already. */
+  readonly changed: boolean;
+  /** How many vote now. */
+  readonly voters: number;
+  /** What the person may not have meant: an even number of voters. */
+  readonly warnings: readonly string[];
+}
+
+/** What an operator decides about a member; null leaves it as it is. */
+export interface MemberSetRequest {
+  readonly name: string;
+  /** Higher is preferred as leader; 0 is normal. */
+  readonly priority: number | null;
+  /** `host:port` of a member that moved, so that the others find it. */
+  readonly address: string | null;
+  /** A drained member votes and holds no VIP. */
+  readonly draining: boolean | null;
+  /** Drain it even if then nobody may hold the VIP. */
+  readonly force: boolean;
+}
+
+/** The replicated state at one index, as the data of a snapshot in the log. */
+export interface SavedSnapshot {
+  readonly index: number;
+  readonly term: number;
+  readonly state: Uint8Array;
+}
+
 export interface CertificateInfo {
   readonly name: string;
   readonly nodeId: string;
@@ -122,6 +152,11 @@ export interface Operations {
   listTokens(): Promise<readonly TokenInfo[]>;
   revokeToken(id: string): Promise<void>;
   removeMember(request: MemberRemoveRequest): Promise<{ readonly removed: string }>;
+  /** Makes a learner vote now, where the leader by itself would wait for an odd number. */
+  promoteMember(name: string): Promise<PromotedMember>;
+  setMember(
+    request: MemberSetRequest,
+  ): Promise<{ readonly name: string; readonly changed: boolean }>;
   /** Whether `name` (null: the node asked) may stop without costing the quorum or the VIP. */
   canStop(name: string | null): Promise<Verdict>;
   /**
@@ -131,6 +166,8 @@ export interface Operations {
   listCertificates(): Promise<readonly CertificateInfo[]>;
   /** Renews the certificate of the node asked, now. */
   renewCertificate(): Promise<CertificateInfo>;
+  /** The replicated state as the node asked has applied it; needs no quorum. */
+  saveSnapshot(): Promise<SavedSnapshot>;
   /** For joiners, through the join service only. */
   admit(request: AdmitRequest): Promise<AdmitResult>;
   /** For peers only. */
@@ -152,6 +189,8 @@ export const leaderOperations: ReadonlySet<keyof Operations> = new Set<keyof Ope
   'listTokens',
   'revokeToken',
   'removeMember',
+  'promoteMember',
+  'setMember',
   'transfer',
   'admit',
   'report',

@@ -32,6 +32,11 @@ export function learnersToPromote(status: RaftStatus, state: ClusterState): read
   return ready.slice(0, missing).map((member) => member?.id ?? '');
 }
 
+/** Whether the learner `id` would be of use as a voter at once. */
+export function isCaughtUp(status: RaftStatus, id: NodeId): boolean {
+  return status.peers.some((peer) => peer.id === id && isReady(peer, status));
+}
+
 function joinedAt(member: Member | undefined): number {
   return member?.joinedIndex ?? 0;
 }

@@ -1,6 +1,7 @@
 /** The refusals that several operations share, each with the facts that a caller needs to go on. */
 import { OperatingError } from '../base/errors.ts';
 import type { NodeId } from '../raft/types.ts';
+import { type Command, commandFormat } from './command.ts';
 import { type ClusterState, memberById } from './state.ts';
 
 /** `facts.leader` is `{ id, name, address }`, or null where nobody leads. */
@@ -33,10 +34,40 @@ export function noQuorum(timeoutMs: number): OperatingError {
   });
 }
 
+/** @param hint what helps; the person may also know better. */
+export function wouldLoseQuorum(name: string, hint: string): OperatingError {
+  return new OperatingError({
+    code: 'would-lose-quorum',
+    message: `without ${name} too few voters would be up, and nobody could serve the VIP`,
+    hint,
+    facts: { name },
+  });
+}
+
 export function nodeStopped(): OperatingError {
   return new OperatingError({
     code: 'node-stopped',
     message: 'the agent is stopping',
     hint: 'ask again in a moment',
+  });
+}
+
+/** The leadership did not move; nothing was given up. */
+export function transferRefused(reason: string): OperatingError {
+  return new OperatingError({
+    code: 'transfer-refused',
+    message: `the leadership stays where it is: ${reason}`,
+    hint: 'see `holdfast status` for which voters are up and eligible',
+    facts: { reason },
+  });
+}
+
+/** Some member would not understand `command`, and would stop. */
+export function versionTooLow(command: Command, version: number): OperatingError {
+  return new OperatingError({
+    code: 'version-too-low',
+    message: `${command.type} needs a newer version on every member (the oldest is at ${version})`,
+    hint: 'upgrade all members first; see `holdfast member list`',
+    facts: { needed: commandFormat(command), version },
   });
 }

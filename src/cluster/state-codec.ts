@@ -10,6 +10,7 @@ import { type Command, commandFormat } from './command.ts';
 import { specFromProto, specToProto, type Words, wordOf } from './spec-codec.ts';
 import {
   type ClusterState,
+  clusterFormatVersion,
   formatVersion,
   type JoinToken,
   type Member,
@@ -43,7 +44,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
 
 export function encodeState(state: ClusterState): Uint8Array {
   return pb.ClusterState.encode({
-    formatVersion,
+    // What the oldest member can read: this is how it may catch up.
+    formatVersion: clusterFormatVersion(state),
     clusterId: state.clusterId,
     clusterName: state.clusterName,
     spec: specToProto(state.spec),
@@ -131,7 +133,8 @@ function kindOf(command: Command): Kind {
       };
     case 'add-member': {
       const { type: _type, formatVersion: memberFormatVersion, joinsAs, ...rest } = command;
-      const value = { ...rest, memberFormatVersion, joinsAs: joinRoles[joinsAs] };
+      const replaces = command.replaces ?? '';
+      const value = { ...rest, memberFormatVersion, joinsAs: joinRoles[joinsAs], replaces };
       return { $case: 'addMember', value };
     }
     case 'promote-members':
@@ -141,6 +144,16 @@ function kindOf(command: Command): Kind {
     case 'update-member': {
       const { type: _type, formatVersion: memberFormatVersion, macs, ...rest } = command;
       return { $case: 'updateMember', value: { ...rest, memberFormatVersion, macs: [...macs] } };
+    }
+    case 'set-member': {
+      const { id, priority, address, draining } = command;
+      const value = {
+        id,
+        priority: priority ?? undefined,
+        address: address ?? undefined,
+        draining: draining ?? undefined,
+      };
+      return { $case: 'setMember', value };
     }
     case 'add-token': {
       const { token, nowWallMs } = command;
@@ -162,9 +175,14 @@ function commandFrom(kind: Kind): Command {
       return { type: 'set-spec', spec, expectedRevision: kind.value.expectedRevision ?? null };
     }
     case 'addMember': {
-      const { memberFormatVersion, joinsAs, ...rest } = kind.value;
-      const role = wordOf(joinRoles, joinsAs, 'joining role');
-      return { type: 'add-member', ...rest, formatVersion: memberFormatVersion, joinsAs: role };
+      const { memberFormatVersion, joinsAs, replaces, ...rest } = kind.value;
+      return {
+        type: 'add-member',
+        ...rest,
+        formatVersion: memberFormatVersion,
+        joinsAs: wordOf(joinRoles, joinsAs, 'joining role'),
+        ...(replaces === '' ? {} : { replaces }),
+      };
     }
     case 'promoteMembers':
       return { type: 'promote-members', ids: kind.value.ids };
@@ -173,6 +191,10 @@ function commandFrom(kind: Kind): Command {
     case 'updateMember': {
       const { memberFormatVersion, ...rest } = kind.value;
       return { type: 'update-member', ...rest, formatVersion: memberFormatVersion };
+    }
+    case 'setMember': {
+      const { id, priority = null, address = null, draining = null } = kind.value;
+      return { type: 'set-member', id, priority, address, draining };
     }
     case 'addToken': {
       const token = tokenFromProto(defined(kind.value.token, 'token'));

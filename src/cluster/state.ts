@@ -9,7 +9,7 @@ import type { Spec } from './spec.ts';
  * The newest format of commands and state that this program understands. Raised whenever an older
  * program would misread what this one writes.
  */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 /** A cluster serves one control plane: more hosts than this are a mistake, not a need. */
 export const maxMembers = 16;
@@ -96,4 +96,20 @@ export function clusterFormatVersion(state: ClusterState): number {
     (lowest, member) => Math.min(lowest, member.formatVersion),
     formatVersion,
   );
+}
+
+/** A name that comes back later must not find itself drained; the same spec where none was. */
+export function withoutDrainMarks(spec: Spec, names: readonly string[]): Spec {
+  const isMarked = (name: string): boolean => names.includes(name);
+  if (!spec.frontends.some((each) => each.backends.drainedMembers.some(isMarked))) return spec;
+  return {
+    ...spec,
+    frontends: spec.frontends.map((each) => ({
+      ...each,
+      backends: {
+        ...each.backends,
+        drainedMembers: each.backends.drainedMembers.filter((name) => !isMarked(name)),
+      },
+    })),
+  };
 }

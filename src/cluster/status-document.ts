@@ -55,6 +55,10 @@ export interface MemberStatus {
   readonly matchIndex: number | null;
   readonly version: string | null;
   readonly certExpires: string | null;
+  /** Higher is preferred as leader; 0 is normal. */
+  readonly priority: number;
+  /** Votes, and holds no VIP. */
+  readonly draining: boolean;
 }
 
 export interface VipStatus {

@@ -2,6 +2,7 @@
 import { isoTime } from './duration.ts';
 import type { StatusFacts } from './status.ts';
 import type { MemberStatus, StatusDocument } from './status-document.ts';
+import type { ClusterView } from './view.ts';
 
 /** Certificates renew themselves at two thirds of their life; later than this they did not. */
 const certificateWarningMs = 30 * 24 * 3600 * 1000;
@@ -37,7 +38,8 @@ export function statusWarnings(
     ...certificateAdvice(members, facts.wallNowMs),
   ];
   if (!view.quorum) {
-    return { verdict: 'down', warnings: [noQuorumSentence(members), ...faults, ...advice] };
+    const way = recoveryAdvice(view, members);
+    return { verdict: 'down', warnings: [noQuorumSentence(members), ...faults, ...way, ...advice] };
   }
   return { verdict: faults.length > 0 ? 'degraded' : 'healthy', warnings: [...faults, ...advice] };
 }
@@ -50,6 +52,18 @@ function noQuorumSentence(members: readonly MemberStatus[]): string {
     `no quorum, so nobody serves the VIP: ${needed} of ${voters.length} voters (${names}) ` +
     'must run and reach each other on their gRPC port; start those that are down'
   );
+}
+
+/** The last resort, with its risk; from a node that can go on alone. */
+function recoveryAdvice(view: ClusterView, members: readonly MemberStatus[]): string[] {
+  const self = view.state.members.find((member) => member.id === view.selfId);
+  const others = members.filter(({ id }) => id !== view.selfId).map(({ name }) => name);
+  if (self?.joinsAs !== 'voter' || others.length === 0) return [];
+  return [
+    `only if the quorum is lost for good: stop this agent and run \`holdfast recover ` +
+      `--force-new-cluster --fenced ${others.join(',')} --yes\` here; if one of these still ` +
+      'runs, two hosts may hold the VIP, and what this host had not received is lost',
+  ];
 }
 
 function unreachableMembers(members: readonly MemberStatus[]): string[] {

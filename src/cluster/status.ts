@@ -102,6 +102,8 @@ function memberStatus(member: Member, facts: StatusFacts): MemberStatus {
     matchIndex: isSelf ? facts.raft.lastIndex : (peer?.match ?? null),
     version: member.version || null,
     certExpires: member.certExpires || null,
+    priority: member.priority,
+    draining: member.draining,
   };
 }
 
@@ -241,6 +243,8 @@ function offlineMember(member: Member): MemberStatus {
     matchIndex: null,
     version: member.version || null,
     certExpires: member.certExpires || null,
+    priority: member.priority,
+    draining: member.draining,
   };
 }
 

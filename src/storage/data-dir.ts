@@ -60,12 +60,14 @@ export async function openStore(dir: string, createIfMissing: boolean): Promise<
  *
  * @param bootstrap the first snapshot of a new cluster; null for a joiner, which gets its own from
  *   the leader.
+ * @param owed the longest promise that this host may have made before; none unless told otherwise
  * @throws OperatingError data-exists, data-foreign, data-not-writable, data-unusable
  */
 export async function createDataDir(
   dir: string,
   identity: Identity,
   bootstrap: Snapshot | null,
+  owed: { readonly promiseMaxMs: number } = { promiseMaxMs: 0 },
 ): Promise<void> {
   if ((await readIdentityOrNull(dir)) !== null) {
     throw new OperatingError({
@@ -87,19 +89,19 @@ export async function createDataDir(
   }
   const store = await openStore(dir, true);
   try {
-    await store.batch(firstValues(identity, bootstrap), { sync: true });
+    await store.batch(firstValues(identity, bootstrap, owed.promiseMaxMs), { sync: true });
   } finally {
     await store.close();
   }
   await writeDurably(identityPath(dir), encodeIdentity(identity));
 }
 
-function firstValues(identity: Identity, bootstrap: Snapshot | null) {
+function firstValues(identity: Identity, bootstrap: Snapshot | null, promiseMaxMs: number) {
   const { index = 0, term = 0 } = bootstrap?.meta ?? {};
   const put = (key: string, value: Uint8Array) => ({ type: 'put' as const, key, value });
   return [
     put(identityKey, encodeIdentity(identity)),
-    put(hardKey, encodeHardState({ ...emptyHardState, term, commit: index }, index)),
+    put(hardKey, encodeHardState({ ...emptyHardState, term, commit: index, promiseMaxMs }, index)),
     ...(bootstrap === null ? [] : [put(snapshotKey, encodeSnapshot(bootstrap))]),
   ];
 }

@@ -57,7 +57,8 @@ export async function openLogStorage(dir: string, options: OpenOptions): Promise
   }
 }
 
-async function openUnlocked(dir: string, wait: OpenOptions['lockWait']): Promise<Store> {
+/** Opens the store of `dir`, after waiting for whoever has it as long as was said. */
+export async function openUnlocked(dir: string, wait: OpenOptions['lockWait']): Promise<Store> {
   const giveUpAt = wait === undefined ? 0 : wait.clock.now() + wait.maxMs;
   for (;;) {
     try {

@@ -12,7 +12,9 @@ export type OfflineView =
       readonly hard: HardState;
       /** Undefined for a joiner that never heard of the leader. */
       readonly snapshot: Snapshot | undefined;
-      /** The entries behind the snapshot that are known to be committed. */
+      /** Every entry behind the snapshot. */
+      readonly entries: readonly Entry[];
+      /** Those of them that are known to be committed. */
       readonly committed: readonly Entry[];
     }
   /** Another process uses the store: the agent runs, or is about to. */
@@ -26,7 +28,7 @@ export async function readOffline(dir: string): Promise<OfflineView> {
     try {
       const { hard, snapshot, entries } = await readStore(store);
       const committed = entries.filter((entry) => entry.index <= hard.commit);
-      return { kind: 'read', identity, hard, snapshot, committed };
+      return { kind: 'read', identity, hard, snapshot, entries, committed };
     } finally {
       await store.close();
     }

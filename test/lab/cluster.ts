@@ -80,10 +80,15 @@ export class Cluster {
   }
 
   /** `join` and the agent; does not wait for the promotion to a voter. */
-  async join(host: Host, via: Host = this.#some()): Promise<void> {
-    await host.must(this.joinArgs(host, via));
+  async join(host: Host, via: Host = this.#some(), args: readonly string[] = []): Promise<void> {
+    await host.must([...this.joinArgs(host, via), ...args]);
     await host.startAgent();
-    this.#hosts.push(host);
+    this.count(host);
+  }
+
+  /** Puts the host on the list of those that `settled` waits for. */
+  count(host: Host): void {
+    if (!this.#hosts.includes(host)) this.#hosts.push(host);
   }
 
   /** Takes the host off the list of those that `settled` waits for. */

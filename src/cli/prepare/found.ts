@@ -92,7 +92,7 @@ export async function foundCluster(request: FoundRequest, world: World): Promise
   });
 
   await beginNode(world.paths, originOf(request));
-  const founder = await writeKeys(config, ca, world);
+  const founder = await writeKeys(config, { ca, key: createKey() }, world);
   writeAgentConfig(world.paths.config, config);
   const { node, cluster } = config;
   const snapshot = bootstrapSnapshot({
@@ -109,8 +109,8 @@ export async function foundCluster(request: FoundRequest, world: World): Promise
 }
 
 /** Where this host can be reached, once nothing speaks against a cluster here. */
-async function inspectHost(
-  request: FoundRequest,
+export async function inspectHost(
+  request: Pick<FoundRequest, 'vips' | 'interface' | 'advertise' | 'peers'>,
   world: World,
 ): Promise<Pick<AgentConfig, 'listen' | 'advertise'>> {
   const links = hostLinks(world.clock);
@@ -126,10 +126,13 @@ async function inspectHost(
   };
 }
 
-/** Writes the CA and this node's own key and certificate; who it is with them. */
-async function writeKeys(config: AgentConfig, ca: Ca, world: World): Promise<Founder> {
+/** Writes the CA, this node's key, and a certificate for it; who it is with them. */
+export async function writeKeys(
+  config: AgentConfig,
+  { ca, key }: { readonly ca: Ca; readonly key: string },
+  world: World,
+): Promise<Founder> {
   const { node, cluster, advertise } = config;
-  const key = createKey();
   const csr = await createRequest({ key, name: node.name });
   const signer = certificateSigner(ca, world.clock);
   const certificate = await signer.sign({
@@ -173,7 +176,7 @@ function specOf(request: FoundRequest) {
 
 function placed(
   address: string,
-  request: FoundRequest,
+  request: Pick<FoundRequest, 'interface'>,
   links: readonly Link[],
   say: World['say'],
 ): VipPlacement {
@@ -245,7 +248,11 @@ async function refuseRivals(peers: readonly Endpoint[], clock: Clock): Promise<v
   });
 }
 
-async function chosenCa(request: FoundRequest, clock: Clock): Promise<Ca> {
+/** The CA of the operator's own, or a new one. */
+export async function chosenCa(
+  request: Pick<FoundRequest, 'ca' | 'clusterName'>,
+  clock: Clock,
+): Promise<Ca> {
   const wallNowMs = clock.wallNow();
   if (request.ca === null) {
     const made = await createCa({ clusterName: request.clusterName, wallNowMs });

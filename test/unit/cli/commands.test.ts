@@ -5,6 +5,7 @@ import { InvariantViolation } from '../../../src/base/assert.ts';
 import { OperatingError } from '../../../src/base/errors.ts';
 import type { ApplySpecRequest, Operations } from '../../../src/cluster/operations.ts';
 import { defaultSpec, specToDocument } from '../../../src/cluster/spec-document.ts';
+import { decodeSnapshotFile } from '../../../src/storage/snapshot-file.ts';
 import { healthy, withoutHolder } from './documents.ts';
 import { command } from './world.ts';
 
@@ -94,6 +95,75 @@ test('member can-stop exits as the verdict says', async () => {
   assert.deepEqual([yes.code, yes.out], [0, 'yes: because\n']);
   assert.deepEqual([no.code, no.out], [1, 'no: because\n']);
   assert.deepEqual(yes.asked, [['canStop', 'n2']]);
+});
+
+test('member promote warns on standard error of what nobody may have meant', async () => {
+  const result = { promoted: 'n2', changed: true, voters: 2, warnings: ['two are few'] };
+  const outcome = await command(['member', 'promote', 'n2'], {
+    agent: { promoteMember: async () => result },
+  });
+
+  assert.equal(outcome.out, 'n2 is a voter now; voters: 2\n');
+  assert.equal(outcome.err, 'warning: two are few\n');
+});
+
+test('member set, drain and undrain ask for that one thing alone', async () => {
+  const agent = { setMember: async () => ({ name: 'n2', changed: true }) };
+  const nothing = { name: 'n2', priority: null, address: null, draining: null, force: false };
+  const rows: readonly [args: readonly string[], want: object][] = [
+    [['set', 'n2', '--priority', '-5'], { priority: -5 }],
+    [['set', 'n2', '--address', '10.0.0.9'], { address: '10.0.0.9:7443' }],
+    [['drain', 'n2'], { draining: true }],
+    [['drain', 'n2', '--force'], { draining: true, force: true }],
+    [['undrain', 'n2'], { draining: false }],
+  ];
+
+  for (const [args, want] of rows) {
+    const { asked, out } = await command(['member', ...args], { agent });
+    assert.deepEqual(asked, [['setMember', { ...nothing, ...want }]], args.join(' '));
+    assert.equal(out, 'n2 is changed\n');
+  }
+  assert.equal((await command(['member', 'set', 'n2'], { agent })).code, 2);
+  assert.equal((await command(['member', 'set', 'n2', '--priority', '99'], { agent })).code, 2);
+});
+
+test('recover does nothing before everything is said', async () => {
+  const here = ['--data-dir', '/nonexistent/holdfast'];
+  const bare = await command(['recover', ...here]);
+  const nobody = await command(['recover', '--force-new-cluster', ...here]);
+  const words = ['recover', '--force-new-cluster', '--fenced', 'n1,n2', ...here];
+  const unconfirmed = await command(words);
+  const twice = await command(['recover', '--force-new-cluster', '--fenced', 'n1,n1', ...here]);
+  const empty = await command([...words, '--yes']);
+
+  assert.deepEqual([bare.code, nobody.code, twice.code], [2, 2, 2]);
+  assert.match(bare.err, /--force-new-cluster/);
+  assert.match(nobody.err, /--fenced/);
+  assert.equal(unconfirmed.code, 1);
+  assert.match(unconfirmed.err, /nothing was done; if one of n1, n2 still runs, two hosts may/);
+  assert.match(empty.err, /there is no node in/);
+});
+
+test('snapshot save writes what restore reads, and restore wants a confirmation', async () => {
+  const saveSnapshot = async () => ({ index: 5, term: 2, state: Buffer.from('s') });
+  const agent = { saveSnapshot, status: async () => healthy };
+  const { out, err } = await command(['snapshot', 'save', '-'], { agent });
+  const lost = { ...healthy, cluster: { ...healthy.cluster, quorum: false } };
+  const behind = await command(['snapshot', 'save', '-'], {
+    agent: { saveSnapshot, status: async () => lost },
+  });
+
+  assert.equal(err, '');
+  assert.match(behind.err, /^warning: this node hears no quorum/);
+  assert.equal(behind.out, out);
+
+  assert.deepEqual(decodeSnapshotFile(out), { index: 5, term: 2, state: new Uint8Array([115]) });
+  const here = ['--name', 'n1', '--data-dir', '/nonexistent/holdfast'];
+  const restore = await command(['snapshot', 'restore', '-', ...here], { input: out });
+  assert.equal(restore.code, 1);
+  assert.match(restore.err, /nothing was done; where a former member still runs/);
+  const foreign = await command(['snapshot', 'restore', '-', '--yes', ...here], { input: 'x' });
+  assert.match(foreign.err, /not a snapshot of Holdfast/);
 });
 
 test('token create asks for 24 hours and any number of joins unless told otherwise', async () => {

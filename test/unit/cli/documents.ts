@@ -37,6 +37,8 @@ export const healthy: StatusDocument = {
     matchIndex: 40,
     version: '0.1.0',
     certExpires: '2027-01-01T00:00:00.000Z',
+    priority: 0,
+    draining: false,
   })),
   vips: [
     {

@@ -10,6 +10,7 @@ import { ClusterNode } from '../../../src/cluster/node.ts';
 import type { PeerAddress } from '../../../src/cluster/ports.ts';
 import type { Proposed } from '../../../src/cluster/proposals.ts';
 import { defaultSpec } from '../../../src/cluster/spec-document.ts';
+import { formatVersion } from '../../../src/cluster/state.ts';
 import type { Message } from '../../../src/raft/message.ts';
 import type { LeaseView, NodeId } from '../../../src/raft/types.ts';
 import { MemoryDisk } from '../../conformance/memory-storage.ts';
@@ -186,7 +187,7 @@ export class TestCluster {
       joinsAs,
       publicKeyHash: `key-${id}`,
       version: '1.0.0',
-      formatVersion: 1,
+      formatVersion,
       certExpires: '',
       tokenId: 'aaaaaa',
       nowWallMs: this.clock.wallNow(),

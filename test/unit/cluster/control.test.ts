@@ -6,6 +6,8 @@ import { OperatingError } from '../../../src/base/errors.ts';
 import { Control } from '../../../src/cluster/control.ts';
 import type { AdmitRequest, CreatedToken, Operations } from '../../../src/cluster/operations.ts';
 import type { CertificateSigner, Crypto } from '../../../src/cluster/ports.ts';
+import { formatVersion } from '../../../src/cluster/state.ts';
+import { decodeState } from '../../../src/cluster/state-codec.ts';
 import { generateToken, tokenId } from '../../../src/cluster/tokens.ts';
 import { TestCluster } from './cluster.ts';
 
@@ -98,7 +100,7 @@ function request(token: string, fields: Partial<AdmitRequest> = {}): AdmitReques
     role: 'voter',
     csr: 'csr of two',
     version: '1.0.0',
-    formatVersion: 1,
+    formatVersion,
     replace: null,
     ...fields,
   };
@@ -242,6 +244,149 @@ test('admit() with --replace takes the place of a member that is gone', async ()
   assert.deepEqual(state.removedIds, ['n3']);
 });
 
+test('--replace of a name that nobody has is refused, and repeated it is harmless', async () => {
+  const lab = await grown();
+  const { token } = await lab.token();
+  const place = { name: 'n4', address: 'n4:7443' };
+  const join = (replace: string) =>
+    lab.ask('n1', (operations) => operations.admit(request(token, { ...place, replace })));
+  lab.cluster.kill('n3');
+  await lab.cluster.clock.advance(1000);
+
+  await assert.rejects(join('n9'), refusal('member-unknown'));
+  const admitted = await join('n3');
+  const again = await join('n3');
+
+  assert.equal(admitted.already, false);
+  assert.deepEqual([again.already, again.nodeId], [true, admitted.nodeId]);
+  const { state } = lab.cluster.node('n1').view();
+  assert.deepEqual(
+    state.members.map(({ name }) => name),
+    ['n1', 'n2', 'n4'],
+  );
+});
+
+test('--replace that would lose the quorum is refused', async () => {
+  const lab = await grown();
+  const { token } = await lab.token();
+  await lab.cluster.join('n4');
+  await lab.cluster.join('n5');
+  await lab.cluster.clock.until(
+    'five voters',
+    () => lab.cluster.node('n1').raftStatus().config.voters.length === 5,
+  );
+  lab.cluster.kill('n4');
+  lab.cluster.kill('n5');
+  await lab.cluster.clock.advance(1000);
+
+  const join = (replace: string) =>
+    lab.ask('n1', (operations) =>
+      operations.admit(request(token, { name: replace, address: `${replace}:7443`, replace })),
+    );
+  await join('n5');
+  lab.cluster.kill('n3');
+  await lab.cluster.clock.advance(100);
+  await assert.rejects(join('n4'), (error) => error instanceof OperatingError);
+});
+
+test('a replaced member of an older version goes in two steps', async () => {
+  const lab = await grown();
+  const { token } = await lab.token();
+  const old = { version: '0.9', formatVersion: 1, address: 'n3:7443', certExpires: '', macs: [] };
+  await lab.ask('n1', (operations) => operations.report({ nodeId: 'n3', ...old }));
+  lab.cluster.kill('n3');
+  await lab.cluster.clock.advance(1000);
+
+  const admitted = await lab.ask('n1', (operations) =>
+    operations.admit(request(token, { name: 'n3', address: 'n3:7443', replace: 'n3' })),
+  );
+
+  const { state } = lab.cluster.node('n1').view();
+  assert.deepEqual(
+    state.members.map(({ id }) => id),
+    ['n1', 'n2', admitted.nodeId],
+  );
+});
+
+test('promoteMember() makes an even number of voters, and says what that is worth', async () => {
+  const lab = await founded();
+  await lab.cluster.join('n2');
+  const promote = () => lab.ask('n1', (operations) => operations.promoteMember('n2'));
+  await assert.rejects(promote(), refusal('not-caught-up'));
+  await lab.cluster.clock.advance(1000);
+
+  const promoted = await promote();
+
+  assert.deepEqual([promoted.changed, promoted.voters], [true, 2]);
+  assert.match(promoted.warnings.join(), /2 voters survive no more failures than 1/);
+  assert.equal((await promote()).changed, false);
+  assert.equal(lab.cluster.node('n1').raftStatus().config.voters.length, 2);
+});
+
+test('setMember() drains the leader only after the VIP has another holder', async () => {
+  const lab = await grown();
+  const drain = (name: string, draining: boolean) =>
+    lab.askAny((operations) =>
+      operations.setMember({ name, priority: null, address: null, draining, force: false }),
+    );
+  // In this cluster nobody else says whether it is eligible; the agent does.
+  for (const { node } of lab.cluster.hosts.values()) {
+    node.setEligibility({ eligible: true, reason: '' });
+  }
+  await lab.cluster.clock.advance(300);
+
+  assert.deepEqual(await drain('n1', true), { name: 'n1', changed: true });
+
+  const leader = await lab.cluster.elected();
+  assert.notEqual(leader.id, 'n1');
+  assert.equal(leader.node.view().state.members[0]?.draining, true);
+  assert.equal((await drain('n1', true)).changed, false);
+  assert.equal((await drain('n1', false)).changed, true);
+});
+
+test('setMember() refuses what would leave the VIP to nobody, or a living member unfound', async () => {
+  const lab = await founded();
+  const nothing = { name: 'n1', priority: null, address: null, draining: null, force: false };
+  const set = (request: Partial<typeof nothing> | object) =>
+    lab.ask('n1', (operations) => operations.setMember({ ...nothing, ...request }));
+
+  await assert.rejects(set({ draining: true }), refusal('nobody-else'));
+  await assert.rejects(set({ priority: 11 }), refusal('bad-request'));
+  await assert.rejects(set({ address: 'nonsense' }), refusal('bad-request'));
+  await assert.rejects(set({ address: '10.0.0.9:7443' }), refusal('member-alive'));
+  await assert.rejects(set({ name: 'n9', priority: 1 }), refusal('member-unknown'));
+  assert.equal((await set({ draining: true, force: true })).changed, true);
+  assert.equal((await set({ priority: -10 })).changed, true);
+});
+
+test('setMember() tells the others where a silent member moved', async () => {
+  const lab = await grown();
+  lab.cluster.kill('n3');
+  await lab.cluster.clock.advance(1000);
+
+  await lab.ask('n1', (operations) =>
+    operations.setMember({
+      ...{ name: 'n3', priority: null, address: 'elsewhere:7443', draining: null, force: false },
+    }),
+  );
+
+  const peers = lab.cluster.host('n1').peers.map(({ id, address }) => [id, address]);
+  assert.deepEqual(peers, [
+    ['n2', 'n2:7443'],
+    ['n3', 'elsewhere:7443'],
+  ]);
+});
+
+test('saveSnapshot() hands out the state that this node has applied', async () => {
+  const lab = await grown();
+
+  const saved = await lab.ask('n2', (operations) => operations.saveSnapshot());
+
+  const { appliedIndex, state } = lab.cluster.node('n2').view();
+  assert.equal(saved.index, appliedIndex);
+  assert.deepEqual(decodeState(saved.state), state);
+});
+
 test('a follower refuses the leader’s work and names the leader', async () => {
   const lab = await grown();
 
@@ -363,7 +508,7 @@ test('report() and signCertificate() believe only the pinned key', async () => {
   const report = {
     nodeId: 'n2',
     version: '1.1.0',
-    formatVersion: 1,
+    formatVersion,
     address: 'n2:7443',
     certExpires: '2027-01-01T00:00:00.000Z',
     macs: ['02:00:00:00:00:02'],

@@ -2,10 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { ClusterState as ClusterStateRecord } from '../../../proto/gen/state.ts';
 import { OperatingError } from '../../../src/base/errors.ts';
 import { apply } from '../../../src/cluster/apply.ts';
 import { bootstrapSnapshot } from '../../../src/cluster/bootstrap.ts';
-import { type Command, confChangeOf } from '../../../src/cluster/command.ts';
+import { type Command, commandFormat, confChangeOf } from '../../../src/cluster/command.ts';
 import { Compaction } from '../../../src/cluster/compaction.ts';
 import { defaultSpec } from '../../../src/cluster/spec-document.ts';
 import { type ClusterState, clusterFormatVersion, maxMembers } from '../../../src/cluster/state.ts';
@@ -63,6 +64,14 @@ const joiner = {
   nowWallMs,
 } as const satisfies Command;
 
+const setting = {
+  type: 'set-member',
+  id: 'n2',
+  priority: null,
+  address: null,
+  draining: null,
+} as const satisfies Command;
+
 function changed(state: ClusterState, command: Command, index = 10): ClusterState {
   const { state: next, result } = apply(state, command, index);
   assert.equal(result.ok, true, JSON.stringify(result));
@@ -83,7 +92,10 @@ const commands: readonly Command[] = [
   { type: 'set-spec', spec, expectedRevision: 0 },
   joiner,
   { ...joiner, joinsAs: 'witness' },
+  { ...joiner, replaces: 'n9' },
   { type: 'promote-members', ids: ['n2', 'n3'] },
+  { type: 'set-member', id: 'n2', priority: -3, address: null, draining: false },
+  { type: 'set-member', id: 'n2', priority: null, address: '10.0.0.9:1', draining: true },
   { type: 'remove-member', id: 'n2' },
   {
     type: 'update-member',
@@ -265,6 +277,60 @@ test('a removed id stays used, its MACs stay known, and its drain mark goes', ()
   assert.deepEqual(state.removedMacs, ['02:00:00:00:00:02']);
   assert.deepEqual(state.spec, spec);
   assert.equal(state.specRevision, 20);
+});
+
+test('a joiner takes the place of a lost member in one step', () => {
+  const two = changed(withTwo, { type: 'promote-members', ids: ['n2'] });
+  const preferred = changed(two, { ...setting, priority: 4, draining: true });
+  const third = { ...joiner, id: 'n3', publicKeyHash: 'key3', replaces: 'n2' };
+  const more = { ...preferred, tokens: [{ ...token, usesLeft: null }] };
+
+  const state = changed(more, third, 20);
+
+  assert.deepEqual(
+    state.members.map(({ id, name, role, priority, draining }) => [
+      ...[id, name, role],
+      ...[priority, draining],
+    ]),
+    [
+      ['n1', 'one', 'voter', 0, false],
+      ['n3', 'two', 'learner', 4, false],
+    ],
+  );
+  assert.deepEqual(state.removedIds, ['n2']);
+  assert.deepEqual(confChangeOf(third)?.changes, [
+    { type: 'remove', id: 'n2' },
+    { type: 'add-learner', id: 'n3' },
+  ]);
+  const again = apply(state, third, 30);
+  assert.deepEqual(again, { state, result: { ok: true, index: 30, changed: false } });
+});
+
+test('nobody replaces a member that is not there, or the only voter', () => {
+  const third = { ...joiner, id: 'n3', name: 'three', address: '10.0.0.13:7443' };
+
+  assert.equal(refusal(founded, { ...third, replaces: 'n9' }), 'member-unknown');
+  assert.equal(refusal(founded, { ...third, replaces: 'n1' }), 'last-voter');
+});
+
+test('what an operator sets of a member stays until it is set anew', () => {
+  const state = changed(withTwo, { ...setting, priority: 7, address: '10.0.0.42:7443' });
+  const drained = changed(state, { ...setting, draining: true });
+
+  const { priority, address, draining } = drained.members[1] ?? founded.members[0] ?? {};
+  assert.deepEqual([priority, address, draining], [7, '10.0.0.42:7443', true]);
+  const again = apply(drained, { ...setting, draining: true }, 40);
+  assert.deepEqual(again.result, { ok: true, index: 40, changed: false });
+  assert.equal(refusal(drained, { ...setting, address: '10.0.0.11:7443' }), 'address-taken');
+  assert.equal(refusal(drained, { ...setting, id: 'n9' }), 'member-unknown');
+});
+
+test('only what an older program would misread asks for a newer one', () => {
+  assert.equal(commandFormat(joiner), 1);
+  assert.equal(commandFormat({ ...joiner, replaces: 'n9' }), 2);
+  assert.equal(commandFormat(setting), 2);
+  const older = { ...withTwo, members: withTwo.members.map((m) => ({ ...m, formatVersion: 1 })) };
+  assert.equal(ClusterStateRecord.decode(encodeState(older)).formatVersion, 1);
 });
 
 test('the same spec again is no change and keeps its revision', () => {

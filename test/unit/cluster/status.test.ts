@@ -172,6 +172,24 @@ test('buildStatus() names the holder from afar, and nobody without a quorum', ()
   assert.equal(buildStatus(lost).verdict, 'down');
 });
 
+test('buildStatus() names the last resort and its risk, only without a quorum', () => {
+  const members = [...founded.members, member('n2'), member('n3')];
+  const state = { ...founded, members };
+  const follower = { ...view, selfId: 'n2', role: 'follower' as const, quorum: false, state };
+  const advice = (changes: Partial<ClusterView>) =>
+    buildStatus({ ...facts, view: { ...follower, ...changes } }).warnings.find((warning) =>
+      warning.includes('holdfast recover'),
+    );
+
+  assert.match(
+    advice({}) ?? '',
+    /--force-new-cluster --fenced one,n3 --yes.*two hosts may hold the VIP/,
+  );
+  assert.equal(advice({ quorum: true }), undefined);
+  const witness = [...founded.members, member('n2', { role: 'witness', joinsAs: 'witness' })];
+  assert.equal(advice({ state: { ...founded, members: witness } }), undefined);
+});
+
 const silent = {
   id: 'n2',
   match: 0,

@@ -59,6 +59,18 @@ const samples: {
   },
   revokeToken: { args: ['abc'], result: undefined },
   removeMember: { args: [{ name: 'n2', force: true }], result: { removed: 'n2' } },
+  promoteMember: {
+    args: ['n2'],
+    result: { promoted: 'n2', changed: true, voters: 2, warnings: ['two'] },
+  },
+  setMember: {
+    args: [{ name: 'n2', priority: -3, address: null, draining: false, force: true }],
+    result: { name: 'n2', changed: true },
+  },
+  saveSnapshot: {
+    args: [],
+    result: { index: 2 ** 40, term: 3, state: Buffer.from([0, 255]) },
+  },
   canStop: { args: [null], result: { ok: false, reason: 'two voters' } },
   transfer: { args: ['n2'], result: { leader: 'n2' } },
   listCertificates: { args: [], result: [{ name: 'a', nodeId: 'x', expires: null }] },
