@@ -1,7 +1,7 @@
 /**
  * A cluster driven by hand, one command a line, that prints everything it does: which Ready it
- * took, what was sent, delivered and lost. Time stands still except in `pass` and `run`. Election draws are
- * fixed, so that a campaigns before b and b before c.
+ * took, what was sent, delivered and lost. Time stands still except in `pass` and `run`. Election
+ * draws are fixed, so that a campaigns before b and b before c.
  */
 import { assert, defined } from '../../src/base/assert.ts';
 import type { Message } from '../../src/raft/message.ts';

@@ -267,6 +267,12 @@ test('a removed id stays used, its MACs stay known, and its drain mark goes', ()
   assert.equal(state.specRevision, 20);
 });
 
+test('apply() never takes the id of a removed member again', () => {
+  const state = changed(withTwo, { type: 'remove-member', id: 'n2' });
+
+  assert.equal(refusal(state, { ...joiner, publicKeyHash: 'k9', address: 'x:1' }), 'id-taken');
+});
+
 test('the same spec again is no change and keeps its revision', () => {
   const { state, result } = apply(founded, { type: 'set-spec', spec, expectedRevision: 1 }, 30);
 
