@@ -145,7 +145,7 @@ export const logs: readonly Mutant[] = [
   {
     name: 'a snapshot keeps a conflicting suffix',
     stands: 'bug 21',
-    by: { seeds: 150 },
+    by: { seeds: 300 },
     patches: [
       {
         file: 'src/raft/follower.ts',

@@ -44,11 +44,14 @@ function missing(catcher: string): string | null {
     const known = rules.includes(`'${what}'`) || faultKinds.some((kind) => kind === what);
     return known ? null : 'no such rule or fault';
   }
-  const file = testFiles.find((path) => basename(path) === `${where}.test.ts`);
-  if (file === undefined) return 'no such test file';
-  const text = readFileSync(join(root, file), 'utf8');
-  const titled = [`test('${what}'`, `test("${what}"`, `test(\`${what}\``];
-  return titled.some((title) => text.includes(title)) ? null : `no such title in ${file}`;
+  const files = testFiles.filter((path) => basename(path) === `${where}.test.ts`);
+  if (files.length === 0) return 'no such test file';
+  const titles = [`test('${what}'`, `test("${what}"`, `test(\`${what}\``];
+  const found = files.some((path) => {
+    const text = readFileSync(join(root, path), 'utf8');
+    return titles.some((title) => text.includes(title));
+  });
+  return found ? null : `no such title in ${files.join(', ')}`;
 }
 
 test('the table has every known bug once, with its source', () => {
