@@ -7,11 +7,13 @@ import { createHash } from 'node:crypto';
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import type { DrillResult } from './drills.ts';
+import type { DrillKind } from './drills.ts';
 import { type Outcome, simulate } from './simulation.ts';
 
 /** Seeds that a worker takes at a time. */
 const CHUNK = 20;
+/** How much work an interruption may cost. */
+const WRITE_EVERY_MS = 1_000;
 
 const root = join(import.meta.dirname, '../..');
 
@@ -47,7 +49,8 @@ export interface Sums {
   lastedMs: number;
   slowestMs: number;
   slowestSeed: number;
-  drills: DrillResult[];
+  /** For each kind of drill: how long the VIP was away, ms. */
+  gaps: Record<DrillKind, number[]>;
 }
 
 interface State {
@@ -79,6 +82,7 @@ export async function runBatch(options: BatchOptions): Promise<Sums> {
   if (state.done.length > 0) options.onResume(state.sums.seeds);
   const todo = chunksOf(options).filter(({ from }) => !state.done.includes(from));
   let stopped = false;
+  let writtenAt = performance.now();
   const took = (chunk: Chunk, outcomes: ChunkResult): void => {
     for (const outcome of outcomes) {
       add(state.sums, outcome);
@@ -88,7 +92,10 @@ export async function runBatch(options: BatchOptions): Promise<Sums> {
     // A failed chunk is run again by the next run, unless failures were asked to be passed over.
     if (!failed || options.keepGoing) {
       state.done.push(chunk.from);
-      if (options.count > CHUNK) writeState(options.stateFile, state);
+      if (performance.now() - writtenAt > WRITE_EVERY_MS) {
+        writtenAt = performance.now();
+        writeState(options.stateFile, state);
+      }
     } else stopped = true;
     options.onProgress(state.sums);
   };
@@ -140,9 +147,9 @@ function add(sums: Sums, outcome: Outcome): void {
   sums.tenures += outcome.tenures;
   sums.committed += outcome.committed;
   sums.lastedMs += outcome.lasted;
-  if (outcome.drill !== null) sums.drills.push(outcome.drill);
   if (outcome.failure !== null) sums.failed.push(outcome.seed);
-  const { recoveredMs } = outcome;
+  const { drill, recoveredMs } = outcome;
+  if (drill !== null) sums.gaps[drill.kind].push(Math.round(drill.gapMs));
   if (recoveredMs !== null && recoveredMs > sums.slowestMs) {
     sums.slowestMs = recoveredMs;
     sums.slowestSeed = outcome.seed;
@@ -160,7 +167,7 @@ function noSums(): Sums {
     lastedMs: 0,
     slowestMs: 0,
     slowestSeed: 0,
-    drills: [],
+    gaps: { crash: [], stop: [], link: [], deaf: [], mute: [], disruption: [] },
   };
 }
 

@@ -12,7 +12,6 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runBatch, type Sums } from './batch.ts';
-import type { DrillKind, DrillResult } from './drills.ts';
 import { mutants } from './mutants/all.ts';
 import { hunt, type Mutant } from './mutants/hunt.ts';
 import { type Outcome, simulate } from './simulation.ts';
@@ -94,13 +93,12 @@ function report(sums: Sums, earlier: number, seconds: number): void {
       `${seconds.toFixed(1)} s, ${((seeds - earlier) / seconds).toFixed(1)} seeds a second`,
   );
   for (const kind of ['crash', 'stop', 'link', 'deaf', 'mute'] as const)
-    console.log(gaps(kind, sums.drills));
+    console.log(away(kind, sums.gaps[kind]));
 }
 
 /** How long nobody answered for the VIP, for one kind of drill. */
-function gaps(kind: DrillKind, drills: readonly DrillResult[]): string {
-  const sorted = drills.filter((one) => one.kind === kind).map((one) => one.gapMs);
-  sorted.sort((a, b) => a - b);
+function away(kind: string, gapsMs: readonly number[]): string {
+  const sorted = [...gapsMs].sort((a, b) => a - b);
   const at = (share: number): string =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]?.toFixed(0) ?? '-';
   const shares = `median ${at(0.5)} ms, p95 ${at(0.95)} ms, max ${at(1)} ms`;
