@@ -3,13 +3,15 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test sim conformance unit-file lab demo build install bench-failover bench-proposals cleanup setup packages root
+.PHONY: help ok test sim mutants conformance unit-file lab demo build install bench-failover \
+  bench-proposals cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
 	@echo 'make test            everything (root)'
 	@echo 'make ok              types, lint, tidy and unit tests: the fast gate'
 	@echo 'make sim SEEDS=500   the cluster in one thread, by seed; SEED=17 replays one'
+	@echo 'make mutants         each known bug put in: what catches it, and how soon'
 	@echo 'make lab             real agents in network namespaces (root)'
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
@@ -36,6 +38,7 @@ build: setup
 test: packages
 	@npm run --silent ok
 	@npm run --silent build
+	@npm run --silent sim -- --seeds=2000
 	@npm run --silent mutants
 	@npm run --silent conformance
 	@npm run --silent unit-file
@@ -48,6 +51,9 @@ install: build
 
 sim: setup
 	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED),--seeds=$(or $(SEEDS),100))
+
+mutants: setup
+	@npm run --silent mutants
 
 conformance: packages
 	@npm run --silent conformance

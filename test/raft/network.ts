@@ -156,7 +156,8 @@ export class TestNode {
 export interface NetworkOptions {
   /** One way; a function is asked for each message. */
   readonly latencyMs?: Millis | (() => Millis);
-  readonly diskMs?: Millis;
+  /** How long a write takes; may grow, but a later write never overtakes an earlier one. */
+  readonly diskMs?: Millis | ((id: NodeId) => Millis);
   readonly configs?: (id: NodeId) => Partial<RaftConfig>;
   /** Let the owner of the VIP let go as soon as it is asked (default). */
   readonly autoRelease?: boolean;
@@ -385,7 +386,8 @@ export class Network {
       node.apply(this.now, ready.committed);
     };
     // A batch without anything to write still waits for those before it.
-    this.#at(this.#options.diskMs, durable);
+    const { diskMs } = this.#options;
+    this.#at(typeof diskMs === 'number' ? diskMs : diskMs(node.id), durable);
     node.reads.push(...ready.readStates);
     node.failedReads.push(...ready.failedReads);
     for (const m of ready.messages) {

@@ -1,13 +1,14 @@
 /**
  * A cluster driven by hand, one command a line, that prints everything it does: which Ready it
- * took, what was sent, delivered and lost. Time stands still except in `pass`. Election draws are
- * fixed, so that a campaigns before b and b before c.
+ * took, what was sent, delivered and lost. Time stands still except in `pass` and `run`. Election
+ * draws are fixed, so that a campaigns before b and b before c.
  */
-import { assert, defined, unreachable } from '../../src/base/assert.ts';
-import type { Message, Release } from '../../src/raft/message.ts';
-import { RawNode, type Ready } from '../../src/raft/rawnode.ts';
-import type { ConfChange, Entry, MemberChangeType, Millis, NodeId } from '../../src/raft/types.ts';
-import { bytes, configFor, decodeChange, encodeChange, text } from './network.ts';
+import { assert, defined } from '../../src/base/assert.ts';
+import type { Message } from '../../src/raft/message.ts';
+import { type RaftConfig, RawNode, type Ready } from '../../src/raft/rawnode.ts';
+import type { ConfChange, MemberChangeType, Millis, NodeId } from '../../src/raft/types.ts';
+import { bytes, configFor, decodeChange, encodeChange, lan } from './network.ts';
+import { showConfig, showEntries, showMessage } from './script-text.ts';
 import { MemoryLog } from './storage.ts';
 
 interface Member {
@@ -17,6 +18,7 @@ interface Member {
   /** Readys whose write has begun and not ended. */
   writing: Ready[];
   slowDisk: boolean;
+  up: boolean;
 }
 
 type Command = (args: readonly string[]) => void;
@@ -26,11 +28,17 @@ export class Script {
   readonly #lossy = new Set<string>();
   #now: Millis = 1_000;
   #wire: Message[] = [];
+  /** Copies that the network delivers once more at `let-go`. */
+  #kept: Message[] = [];
+  #limits: Partial<RaftConfig> = {};
   #lines: string[] = [];
   readonly #commands: Readonly<Record<string, Command>> = {
+    limits: (args) => this.#setLimits(args),
     nodes: (args) => this.#addNodes(args),
+    node: (args) => this.#addNode(args),
     joiner: ([id]) => this.#add(defined(id, 'id'), new MemoryLog()),
     pass: ([ms]) => this.#pass(Number(ms)),
+    run: ([ms]) => this.#run(Number(ms)),
     campaign: ([id]) => this.#member(id).raft.campaign(this.#now),
     propose: ([id, payload]) => this.#propose(id, payload ?? ''),
     change: ([id, mode, ...words]) => this.#change(id, mode, words),
@@ -42,18 +50,35 @@ export class Script {
         eligible: reason === undefined,
         reason: reason ?? '',
       }),
+    priority: ([id, priority]) => this.#member(id).raft.setPriority(Number(priority)),
+    promise: ([id, promiseMs]) =>
+      this.#member(id).raft.setTiming({ ...lan, promiseMs: Number(promiseMs) }),
     process: ([id]) => this.#process(this.#member(id)),
     'slow-disk': ([id]) => {
       this.#member(id).slowDisk = true;
     },
+    'disk-one': ([id]) => this.#written(this.#member(id)),
     'disk-done': ([id]) => this.#diskDone(this.#member(id)),
     deliver: (args) => this.#deliver(args),
+    drop: (args) => this.#drop(args),
+    keep: (args) => {
+      this.#kept = this.#kept.concat(this.#onWire(args));
+    },
+    'let-go': () => {
+      this.#wire = this.#kept.concat(this.#wire);
+      this.#kept = [];
+    },
     stabilize: () => this.#stabilize(),
+    quietly: (words) => this.#quietly(words),
     lose: (args) => {
       for (const link of args) this.#lossy.add(link);
     },
     heal: () => this.#lossy.clear(),
+    kill: ([id]) => {
+      this.#member(id).up = false;
+    },
     restart: ([id]) => this.#restart(this.#member(id)),
+    unreachable: ([id, peer]) => this.#member(id).raft.reportUnreachable(defined(peer, 'peer')),
     compact: ([id]) => this.#compact(this.#member(id)),
     'snapshot-sent': ([id, to, ok]) =>
       this.#member(id).raft.reportSnapshot(defined(to, 'to'), ok !== 'failed'),
@@ -82,27 +107,40 @@ export class Script {
   /** `nodes a b c learners=d log=1,1,2` */
   #addNodes(args: readonly string[]): void {
     const voters = args.filter((arg) => !arg.includes('='));
-    const option = (name: string): string[] =>
-      (args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? '')
-        .split(',')
-        .filter((word) => word !== '');
+    const option = (name: string): string[] => words(args, name);
     const learners = option('learners');
     for (const id of [...voters, ...learners]) {
       this.#add(id, MemoryLog.withTerms({ voters, learners }, ...option('log').map(Number)));
     }
   }
 
+  /** `node b voters=a,b,c log=1,4,4`: one with a log of its own. */
+  #addNode([id = '', ...args]: readonly string[]): void {
+    const option = (name: string): string[] => words(args, name);
+    const members = { voters: option('voters'), learners: option('learners') };
+    this.#add(id, MemoryLog.withTerms(members, ...option('log').map(Number)));
+  }
+
+  /** `limits maxInflightMessages=2`, for the nodes that are added from then on. */
+  #setLimits(args: readonly string[]): void {
+    const pairs = args.map((arg) => arg.split('='));
+    this.#limits = Object.fromEntries(pairs.map(([name, value]) => [name, Number(value)]));
+  }
+
   #add(id: NodeId, disk: MemoryLog): void {
-    this.#members.set(id, { id, disk, raft: this.#core(id, disk), writing: [], slowDisk: false });
+    const raft = this.#core(id, disk);
+    this.#members.set(id, { id, disk, raft, writing: [], slowDisk: false, up: true });
   }
 
   #core(id: NodeId, disk: MemoryLog): RawNode {
     const draw = (id.charCodeAt(0) - 'a'.charCodeAt(0)) / 10;
-    return new RawNode(configFor(id, { rng: () => draw }), disk, this.#now);
+    return new RawNode(configFor(id, { rng: () => draw, ...this.#limits }), disk, this.#now);
   }
 
   #restart(member: Member): void {
     member.writing = [];
+    member.slowDisk = false;
+    member.up = true;
     member.raft = this.#core(member.id, member.disk);
   }
 
@@ -112,22 +150,38 @@ export class Script {
     this.#print(`${member.id} keeps entries from ${member.disk.firstIndex()} on`);
   }
 
+  #up(): Member[] {
+    return [...this.#members.values()].filter((member) => member.up);
+  }
+
+  /** Time passes for the cores, but not for the wire and the disks. */
   #pass(ms: Millis): void {
     const end = this.#now + ms;
-    for (;;) {
-      const due = Math.min(...[...this.#members.values()].map((m) => m.raft.nextDeadline()));
-      if (due > end) break;
-      this.#now = Math.max(this.#now, due);
-      for (const { id, raft } of this.#members.values()) {
-        if (raft.nextDeadline() > this.#now) continue;
-        const before = raft.status(this.#now);
-        raft.tick(this.#now);
-        const after = raft.status(this.#now);
-        const moved = before.role !== after.role ? `: ${before.role} to ${after.role}` : '';
-        this.#print(`${id} ticks at ${Math.round(this.#now - 1_000)}${moved}`);
-      }
-    }
+    while (this.#tickUntil(end));
     this.#now = end;
+  }
+
+  /** Time passes, and whatever is sent meanwhile arrives at once. */
+  #run(ms: Millis): void {
+    const end = this.#now + ms;
+    while (this.#tickUntil(end)) this.#stabilize();
+    this.#now = end;
+  }
+
+  /** Goes to the next deadline; false if there is none up to `end`. */
+  #tickUntil(end: Millis): boolean {
+    const due = Math.min(...this.#up().map((m) => m.raft.nextDeadline()));
+    if (due > end) return false;
+    this.#now = Math.max(this.#now, due);
+    for (const { id, raft } of this.#up()) {
+      if (raft.nextDeadline() > this.#now) continue;
+      const before = raft.status(this.#now);
+      raft.tick(this.#now);
+      const after = raft.status(this.#now);
+      const moved = before.role !== after.role ? `: ${before.role} to ${after.role}` : '';
+      this.#print(`${id} ticks at ${Math.round(this.#now - 1_000)}${moved}`);
+    }
+    return true;
   }
 
   #propose(id: NodeId | undefined, payload: string): void {
@@ -215,13 +269,33 @@ export class Script {
     this.#wire.push(...messages);
   }
 
+  /** What is on its way to one of `args`, or of a type among them; everything without any. */
+  #onWire(args: readonly string[]): Message[] {
+    return this.#wire.filter(
+      (m) => args.length === 0 || args.includes(m.to) || args.includes(m.type),
+    );
+  }
+
+  /** `drop append` loses the appends that are under way now. */
+  #drop(args: readonly string[]): void {
+    const lost = this.#onWire(args);
+    this.#wire = this.#wire.filter((m) => !lost.includes(m));
+    for (const m of lost) this.#print(`lost: ${showMessage(m)}`);
+  }
+
+  /** A command whose trace another script shows. */
+  #quietly([name = '', ...args]: readonly string[]): void {
+    defined(this.#commands[name], name)(args);
+    this.#lines = [];
+  }
+
   /** `deliver b` hands over what is on its way to b, `deliver` everything. */
-  #deliver(to: readonly string[]): void {
-    const now = this.#wire.filter((m) => to.length === 0 || to.includes(m.to));
+  #deliver(args: readonly string[]): void {
+    const now = this.#onWire(args);
     this.#wire = this.#wire.filter((m) => !now.includes(m));
     for (const m of now) {
       const member = this.#members.get(m.to);
-      if (member === undefined || this.#lossy.has(`${m.from}>${m.to}`)) {
+      if (member?.up !== true || this.#lossy.has(`${m.from}>${m.to}`)) {
         this.#print(`lost: ${showMessage(m)}`);
       } else {
         member.raft.step(this.#now, m);
@@ -231,16 +305,15 @@ export class Script {
 
   /** Until nobody has anything to do or to say. */
   #stabilize(): void {
-    const busy = (): boolean =>
-      this.#wire.length > 0 || [...this.#members.values()].some((m) => m.raft.hasReady());
+    const busy = (): boolean => this.#wire.length > 0 || this.#up().some((m) => m.raft.hasReady());
     while (busy()) {
-      for (const member of this.#members.values()) this.#process(member);
+      for (const member of this.#up()) this.#process(member);
       this.#deliver([]);
     }
   }
 
   #status(): void {
-    for (const { id, raft } of this.#members.values()) {
+    for (const { id, raft } of this.#up()) {
       const { role, term, leader, commit, lastIndex, promiseRemainingMs } = raft.status(this.#now);
       const owes = promiseRemainingMs > 0 ? `, owes ${promiseRemainingMs} ms` : '';
       this.#print(
@@ -258,55 +331,8 @@ export class Script {
   }
 }
 
-function showConfig(config: ReturnType<RawNode['applyConfChange']>): string {
-  const outgoing = config.votersOutgoing.length > 0 ? ` and ${config.votersOutgoing}` : '';
-  const learners = config.learners.length > 0 ? `, learners ${config.learners}` : '';
-  return `${config.voters}${outgoing}${learners}`;
-}
-
-function showEntries(entries: readonly Entry[]): string {
-  return `[${entries.map(showEntry).join(' ')}]`;
-}
-
-function showEntry({ index, term, type, data }: Entry): string {
-  const what = type === 'conf-change' ? ':change' : data.length > 0 ? `:${text(data)}` : '';
-  return `${term}/${index}${what}`;
-}
-
-function showMessage(m: Message): string {
-  return `${m.from}>${m.to} ${m.type} term ${m.term}${showBody(m)}`;
-}
-
-function showBody(m: Message): string {
-  switch (m.type) {
-    case 'vote':
-    case 'pre-vote':
-      return ` log ${m.lastTerm}/${m.lastIndex}${showRelease(m.release)}`;
-    case 'vote-reply':
-    case 'pre-vote-reply':
-      if (m.granted) return ' yes';
-      return m.promiseRemainingMs > 0 ? ` no, owes ${m.promiseRemainingMs} ms` : ' no';
-    case 'append':
-      return ` after ${m.prevTerm}/${m.prevIndex} ${showEntries(m.entries)} commit ${m.commit}`;
-    case 'append-reply':
-      return m.rejected
-        ? ` rejects ${m.index}, try ${m.hintTerm}/${m.hintIndex}`
-        : ` holds ${m.index}`;
-    case 'heartbeat':
-      return ` round ${m.round} E ${m.promiseMs} commit ${m.commit}`;
-    case 'heartbeat-reply':
-      if (m.eligibility.eligible) return ` round ${m.round}`;
-      return ` round ${m.round} not eligible: ${m.eligibility.reason}`;
-    case 'snapshot':
-      return ` at ${m.snapshot.meta.term}/${m.snapshot.meta.index}`;
-    case 'timeout-now':
-    case 'lease-release':
-      return showRelease(m.release);
-    default:
-      return unreachable(m);
-  }
-}
-
-function showRelease(release: Release | null): string {
-  return release === null ? '' : ` released ${release.term}`;
+/** The words of the option `name` among `args`. */
+function words(args: readonly string[], name: string): string[] {
+  const found = args.find((arg) => arg.startsWith(`${name}=`))?.slice(name.length + 1) ?? '';
+  return found.split(',').filter((word) => word !== '');
 }

@@ -115,12 +115,16 @@ async function disrupt(parts: DrillParts, leader: SimHost, random: Prng): Promis
     () => rebel.changeRates(),
     () => net.cut(pick(random, hosts).id, rebel.id),
     () => net.cut(rebel.id, pick(random, hosts).id),
+    // Deaf for longer than any promise, it wants to be elected, and says so.
+    () => {
+      for (const host of hosts) net.cut(host.id, rebel.id);
+    },
     () => net.restoreAll(),
   ];
   const flap = (): void => {
     if (world.now >= until) return;
     pick(random, flaps)();
-    world.after(300 * random(), flap);
+    world.after(pick(random, [300, 300, 2_000]) * random(), flap);
   };
   const until = world.now + DISRUPTION_MS;
   flap();

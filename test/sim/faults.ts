@@ -20,6 +20,9 @@ export interface FaultParts {
   readonly vip: string;
 }
 
+/** The furthest that a wall clock jumps at once, either way. */
+const WALL_JUMP_MS = 86_400_000;
+
 type Fault = (faults: Faults) => void;
 
 export class Faults {
@@ -192,6 +195,9 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
   },
   'clock-rate'(faults) {
     faults.victim().changeRates();
+  },
+  'wall-clock'(faults) {
+    faults.victim().jumpWallClock((2 * faults.random() - 1) * WALL_JUMP_MS);
   },
   'link-down'(faults) {
     const host = faults.victim();

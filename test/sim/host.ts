@@ -65,6 +65,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #stopping = false;
   #linkWish = true;
   #incarnation = 0;
+  #wallOffset: Millis = 0;
   #hesitates: boolean;
   #provisioned: boolean;
 
@@ -278,6 +279,12 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.#world.note(this.id, `clock rate ${rate.toFixed(4)}`);
   }
 
+  /** Somebody sets the wall clock: what counts on it is wrong. */
+  jumpWallClock(ms: Millis): void {
+    this.#wallOffset += ms;
+    this.#world.note(this.id, `wall clock jumps by ${ms.toFixed(0)} ms`);
+  }
+
   setLink(up: boolean): void {
     this.#linkWish = up;
     this.#applyLink();
@@ -397,6 +404,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
         if (!this.#hesitates || random() >= options.hesitateChance) return 0;
         return -Math.log(1 - random()) * options.hesitateMs;
       },
+      wallOffset: () => this.#wallOffset,
       timerLateness: () => -Math.log(1 - random()) * 0.1,
     });
   }

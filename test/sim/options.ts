@@ -25,6 +25,7 @@ export const faultKinds = [
   'disk-stall',
   'disk-error',
   'clock-rate',
+  'wall-clock',
   'link-down',
   'address-deleted',
   'transfer',

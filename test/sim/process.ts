@@ -28,6 +28,8 @@ export interface ProcessParts {
   readonly clock: DriftClock;
   /** How long to sleep right before an effect, in ms of true time; 0 for not at all. */
   readonly hesitation: () => Millis;
+  /** How far the host's wall clock is off; nothing may depend on it. */
+  readonly wallOffset: () => Millis;
   /** How late a timer fires, in ms. */
   readonly timerLateness: () => Millis;
 }
@@ -70,7 +72,7 @@ export class SimProcess implements Clock {
   }
 
   wallNow(): Millis {
-    return WALL_EPOCH_MS + Math.floor(this.time);
+    return WALL_EPOCH_MS + Math.floor(this.time + this.#parts.wallOffset());
   }
 
   after(delayMs: Millis, callback: () => void): Timer {

@@ -27,6 +27,9 @@ const SPARES = 2;
  * A healed cluster must be whole again after this: the longest sleep, promise and delay together.
  */
 const RECOVERY_MS = 15_000;
+/** A run has at least so many events: quiet worlds go on until then, though not for ever. */
+const LEAST_EVENTS = 3_000;
+const LONGEST_FAULTY_MS = 300_000;
 /** What was asked for before the healing may still change things for this long. */
 const SETTLE_MS = 1_000;
 /** And then nothing may change for this long. */
@@ -137,11 +140,14 @@ class Run {
     }
     this.#workload.begin();
     this.#faults.begin();
-    await this.#world.run(
-      faultyMs,
-      () => undefined,
-      () => this.#world.events >= steps,
-    );
+    const goOn = (until: Millis, events: number): Promise<void> =>
+      this.#world.run(
+        until,
+        () => undefined,
+        () => this.#world.events >= Math.min(events, steps),
+      );
+    await goOn(faultyMs, steps);
+    if (this.#world.failure === null) await goOn(LONGEST_FAULTY_MS, LEAST_EVENTS);
   }
 
   async healedPhase(): Promise<void> {

@@ -333,6 +333,12 @@ test('only what an older program would misread asks for a newer one', () => {
   assert.equal(ClusterStateRecord.decode(encodeState(older)).formatVersion, 1);
 });
 
+test('apply() never takes the id of a removed member again', () => {
+  const state = changed(withTwo, { type: 'remove-member', id: 'n2' });
+
+  assert.equal(refusal(state, { ...joiner, publicKeyHash: 'k9', address: 'x:1' }), 'id-taken');
+});
+
 test('the same spec again is no change and keeps its revision', () => {
   const { state, result } = apply(founded, { type: 'set-spec', spec, expectedRevision: 1 }, 30);
 
