@@ -46,6 +46,9 @@ export interface Verdict {
   readonly output: string;
 }
 
+/** A mutant that never ends has shown nothing: it must be made to fail instead. */
+const PATIENCE_MS = 300_000;
+
 const root = join(import.meta.dirname, '../../..');
 
 /** What the simulator and the tests of the pure rooms run on. */
@@ -101,8 +104,13 @@ function run(dir: string, args: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     // Else the test runner that runs this one would take the answers for its own.
     const { NODE_TEST_CONTEXT: _context, ...env } = process.env;
-    const stdio = ['ignore', 'pipe', 'pipe'] as const;
-    const child = spawn(process.execPath, args, { cwd: dir, env, stdio: [...stdio] });
+    const child = spawn(process.execPath, args, {
+      cwd: dir,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: PATIENCE_MS,
+      killSignal: 'SIGKILL',
+    });
     let output = '';
     const take = (chunk: Buffer): void => {
       output += chunk.toString();

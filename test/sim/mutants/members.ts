@@ -141,8 +141,8 @@ export const members: readonly Mutant[] = [
     patches: [
       {
         file: 'src/raft/transfer.ts',
-        find: 'if (leadership.transfer === null || core.now < leadership.transfer.giveUpAt) return false;',
-        replace: 'if (leadership.transfer === null || core.now > 0) return false;',
+        find: '{ to, giveUpAt: core.now + core.timing.promiseMs };\n  levelTransferTarget',
+        replace: '{ to, giveUpAt: Number.POSITIVE_INFINITY };\n  levelTransferTarget',
       },
     ],
   },
