@@ -3,7 +3,7 @@
  * namespace's lock and capabilities, each on the real thing. Needs root.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer, type Socket } from 'node:net';
@@ -50,6 +50,23 @@ function alive(pid: number): boolean {
     return false;
   }
 }
+
+test('real-time priority is refused while other threads collect the garbage', () => {
+  const script = `import { takeRealTimePriority } from '${source('priority.ts')}';
+    console.log(JSON.stringify(takeRealTimePriority()));`;
+  const run = (...flags: string[]): unknown =>
+    JSON.parse(
+      execFileSync(process.execPath, [...flags, '--input-type=module', '-e', script], {
+        encoding: 'utf8',
+      }),
+    );
+
+  assert.deepEqual(run('--single-threaded-gc'), { ok: true });
+  assert.deepEqual(run(), {
+    ok: false,
+    reason: 'Node was started without --single-threaded-gc; use bin/holdfast',
+  });
+});
 
 test('a worker talks, runs at ordinary priority, and its end is told once', async () => {
   const entry = module(
