@@ -1,0 +1,126 @@
+/**
+ * `make bench-lb`: requests, connections and bytes through each data path, beside HAProxy and nginx
+ * on the same machine in the same minutes. The contenders take turns within each round, so that
+ * whatever else the machine does befalls all alike; what counts are the ratios.
+ *
+ *     ROUNDS=5 SECONDS=4 node bench/balancing.ts     tables; figures in bench/results/balancing.json
+ *     ONLY=proxy node bench/balancing.ts             contenders whose name contains this
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { quantile } from '../test/lab/gaps.ts';
+import { table } from '../test/lab/story.ts';
+import { type Contender, direct, haproxy, holdfast, nginxStream } from './balancing/contenders.ts';
+import { bulk, type Rate, requests, residentBytes } from './balancing/load.ts';
+import { createScene, type Scene } from './balancing/scene.ts';
+
+interface Measurement {
+  readonly contender: string;
+  readonly round: number;
+  readonly keepAlive: Rate;
+  readonly anew: Rate;
+  readonly oneStream: number;
+  readonly eightStreams: number;
+  readonly residentBytes: number;
+}
+
+function setting(name: string, fallback: number): number {
+  const value = Number(process.env[name] ?? fallback);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`${name} must be a positive integer`);
+  return value;
+}
+
+const rounds = setting('ROUNDS', 5);
+const seconds = setting('SECONDS', 4);
+const everybody = [direct, haproxy, nginxStream, holdfast('proxy')];
+const only = process.env.ONLY ?? '';
+const contenders = everybody.filter(({ name }) => name.includes(only));
+const results: Measurement[] = [];
+
+async function measure(scene: Scene, contender: Contender, round: number): Promise<Measurement> {
+  const { client } = scene.lab;
+  const service = await contender.start(scene);
+  try {
+    const { address } = service;
+    // Warm: code compiled, neighbours known.
+    await requests(client, address, 1, false);
+    return {
+      contender: contender.name,
+      round,
+      keepAlive: await requests(client, address, seconds, false),
+      anew: await requests(client, address, seconds, true),
+      oneStream: await bulk(client, address, seconds, 1),
+      eightStreams: await bulk(client, address, seconds, 8),
+      residentBytes: residentBytes(service.pids()),
+    };
+  } finally {
+    await service.stop();
+  }
+}
+
+/** Median and, behind it, the lowest and highest. */
+function spread(values: readonly number[], digits: number): string {
+  const [low, middle, high] = [0, 0.5, 1].map((q) => quantile(values, q).toFixed(digits));
+  return `${middle} (${low}–${high})`;
+}
+
+type Figure = readonly [head: string, of: (it: Measurement) => number, digits: number];
+
+const figures: readonly Figure[] = [
+  ['keep-alive k/s', (it) => it.keepAlive.perSecond / 1e3, 1],
+  ['p50 ms', (it) => it.keepAlive.p50Ms, 2],
+  ['p99 ms', (it) => it.keepAlive.p99Ms, 2],
+  ['connections k/s', (it) => it.anew.perSecond / 1e3, 1],
+  ['p99 ms', (it) => it.anew.p99Ms, 1],
+  ['1 stream GB/s', (it) => it.oneStream / 1e9, 2],
+  ['8 streams GB/s', (it) => it.eightStreams / 1e9, 2],
+  ['cpu s/100k', (it) => it.keepAlive.cpuPer100k, 2],
+  ['MB', (it) => it.residentBytes / 1e6, 0],
+  ['errors', (it) => it.keepAlive.errors + it.anew.errors, 0],
+];
+
+function of(name: string, figure: Figure): number[] {
+  return results.filter((it) => it.contender === name).map(figure[1]);
+}
+
+/** Medians as shares of HAProxy's, each figure taken within its round. */
+function ratioRow(name: string): readonly string[] {
+  const cells = figures.slice(0, 8).map((figure) => {
+    const peers = of(haproxy.name, figure);
+    const shares = of(name, figure).map((value, at) => value / (peers[at] ?? Number.NaN));
+    return spread(shares, 2);
+  });
+  return [name, ...cells];
+}
+
+function print(): void {
+  console.log(`${rounds} rounds of ${seconds} s each: median (lowest–highest)\n`);
+  const head = ['who', ...figures.map(([name]) => name)];
+  const rows = contenders.map(({ name }) => [
+    name,
+    ...figures.map((figure) => spread(of(name, figure), figure[2])),
+  ]);
+  console.log(table([head, ...rows]));
+  if (!contenders.includes(haproxy)) return;
+  console.log("\nas shares of HAProxy's in the same round\n");
+  const heads = ['who', ...figures.slice(0, 8).map(([name]) => name.replace(/ .*/, ''))];
+  console.log(table([heads, ...contenders.map(({ name }) => ratioRow(name))]));
+}
+
+const scene = await createScene();
+try {
+  for (let round = 1; round <= rounds; round++) {
+    for (const contender of contenders) {
+      const result = await measure(scene, contender, round);
+      results.push(result);
+      const { keepAlive, anew } = result;
+      const line = `${(keepAlive.perSecond / 1e3).toFixed(1)} k/s, ${(anew.perSecond / 1e3).toFixed(1)} k new/s`;
+      console.error(`round ${round} of ${rounds}, ${contender.name}: ${line}`);
+    }
+  }
+} finally {
+  await scene.lab.close();
+}
+print();
+mkdirSync(new URL('results/', import.meta.url), { recursive: true });
+const file = new URL('results/balancing.json', import.meta.url);
+writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
