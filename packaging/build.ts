@@ -1,5 +1,5 @@
 /**
- * Bundles the program into dist/: two entry points (the CLI with the agent, and the proxy worker)
+ * Bundles the program into dist/: three entry points (the CLI with the agent, the worker, its carrier)
  * over shared chunks, so that a command loads only what it needs. The same sources give the same
  * bytes. Packages with native parts stay outside and are found in node_modules.
  */
@@ -26,7 +26,11 @@ await rm(fresh, { recursive: true, force: true });
 await mkdir(fresh);
 await build({
   absWorkingDir: root,
-  entryPoints: { main: 'src/main.ts', worker: 'src/lb/worker.ts' },
+  entryPoints: {
+    main: 'src/main.ts',
+    worker: 'src/lb/worker.ts',
+    carrier: 'src/lb/carrier-thread.ts',
+  },
   outdir: fresh,
   chunkNames: '[name]-[hash]',
   bundle: true,

@@ -5,18 +5,20 @@
  */
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { CarrierLink, type CarrierThread } from './carrier-link.ts';
 import { Frontend, type FrontendParts } from './frontend.ts';
 import { createProber } from './probe.ts';
 import type { Assignment, FrontendReport } from './protocol.ts';
-import { MAX_CONNECTIONS } from './proxy.ts';
+import type { DoorSockets } from './sockets.ts';
 
 export interface BalancerParts {
   readonly clock: Clock;
   readonly log: Logger;
   readonly readFile: (path: string) => Promise<string>;
   readonly onReport: (frontends: readonly FrontendReport[]) => void;
-  /** See {@link MAX_CONNECTIONS}, which is the default. */
-  readonly maxConnections?: number;
+  readonly doors: DoorSockets;
+  /** Carries the connections; it is ended with the balancer. */
+  readonly carrier: CarrierThread;
 }
 
 /** Several changes within this time make one report. */
@@ -26,6 +28,7 @@ const COUNT_REPORT_MS: Millis = 500;
 export class Balancer {
   readonly #parts: BalancerParts;
   readonly #frontendParts: FrontendParts;
+  readonly #carrier: CarrierLink;
   readonly #frontends = new Map<string, Frontend>();
   /** The report that is due, and when. */
   #due: { readonly at: Millis; readonly timer: Timer } | null = null;
@@ -33,11 +36,13 @@ export class Balancer {
 
   constructor(parts: BalancerParts) {
     this.#parts = parts;
-    const { clock, log, readFile } = parts;
+    const { clock, log, readFile, doors } = parts;
+    this.#carrier = new CarrierLink(parts.carrier);
     this.#frontendParts = {
       clock,
       log,
-      budget: { open: 0, max: parts.maxConnections ?? MAX_CONNECTIONS },
+      carrier: this.#carrier,
+      doors,
       createProber: (check) => createProber(check, { clock, readFile }),
       onChange: () => this.#reportAt(clock.now() + CHANGE_REPORT_MS),
       onCount: () => this.#reportAt(this.#lastReportAt + COUNT_REPORT_MS),
@@ -89,6 +94,7 @@ export class Balancer {
   close(): void {
     for (const frontend of this.#frontends.values()) frontend.close();
     this.#frontends.clear();
+    this.#carrier.close();
     this.#due?.timer.cancel();
     this.#due = null;
   }

@@ -1,11 +1,12 @@
 /**
- * One balanced frontend inside a worker: its door, its proxy, the probes of its backends and the
- * picker, kept in agreement. Every change of health, spec or draining goes through one function
+ * One balanced frontend inside a worker: its door, its lane through the carrier and the probes of
+ * its backends, kept in agreement. Every change of health, spec or draining goes through one function
  * (`#judge`), which draws all conclusions anew: who stands how, who is picked, whether the door is
  * open.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
+import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import {
   type Backend,
@@ -15,6 +16,8 @@ import {
   takesNothing,
   viewOf,
 } from './backend.ts';
+import type { CarrierLink, Lane } from './carrier-link.ts';
+import type { LaneCounts } from './carrier-protocol.ts';
 import {
   afterConnect,
   afterConnectFailure,
@@ -27,15 +30,15 @@ import {
 } from './health.ts';
 import { Door } from './listener.ts';
 import type { DesiredFrontend, HealthCheck } from './ports.ts';
-import type { Prober } from './probe.ts';
+import { connectReason, type Prober } from './probe.ts';
 import type { FrontendReport } from './protocol.ts';
-import { type Budget, TcpProxy } from './proxy.ts';
-import { createPicker, type Picker, pick, withCandidates } from './scheduler.ts';
+import type { DoorSockets } from './sockets.ts';
 
 export interface FrontendParts {
   readonly clock: Clock;
   readonly log: Logger;
-  readonly budget: Budget;
+  readonly carrier: CarrierLink;
+  readonly doors: DoorSockets;
   readonly createProber: (check: HealthCheck) => Prober;
   /** A state, a reason or the port changed. */
   readonly onChange: () => void;
@@ -50,15 +53,22 @@ const MIN_INTERVAL_MS: Millis = 10;
 /** However many clients fail, a backend is not probed more often than this. */
 const PROBE_SPACING_MS: Millis = 100;
 
+const NO_COUNTS: LaneCounts = {
+  clients: 0,
+  counters: { accepted: 0, unserved: 0, overLimit: 0, connectFailures: 0 },
+  backends: new Map(),
+};
+
 export class Frontend {
   readonly #parts: FrontendParts;
   readonly #door: Door;
-  readonly #proxy: TcpProxy<Backend>;
+  readonly #lane: Lane;
   readonly #log: Logger;
   #desired: DesiredFrontend;
   #prober: Prober;
   #backends = new Map<string, Backend>();
-  #picker: Picker;
+  #counts: LaneCounts = NO_COUNTS;
+  readonly #emptied: (() => void)[] = [];
   #doorError: string | null = null;
   #reopen: Timer | null = null;
   #closed = false;
@@ -68,23 +78,16 @@ export class Frontend {
     this.#parts = parts;
     this.#desired = desired;
     this.#prober = parts.createProber(desired.healthCheck);
-    this.#picker = createPicker(desired.scheduler, []);
     this.#log = parts.log.child({ frontend: desired.name });
-    this.#proxy = new TcpProxy(parts.clock, parts.budget, {
-      choose: (client, tried) => this.#choose(client, tried),
-      connected: (backend) => this.#connected(backend),
-      closed: (backend) => {
-        backend.connections--;
-        parts.onCount();
-      },
-      failed: (backend, failure) => this.#failed(backend, failure),
+    this.#lane = parts.carrier.createLane({
+      failed: (name, failure) => this.#failed(name, failure),
+      counted: (counts) => this.#counted(counts),
     });
+    this.#lane.plan({ scheduler: desired.scheduler, backends: [] });
     this.#door = new Door({
       preferredPort,
-      onSocket: (socket) => {
-        parts.onCount();
-        this.#proxy.serve(socket);
-      },
+      sockets: parts.doors,
+      lane: this.#lane,
       onError: (error) => this.#doorFailed(error),
     });
     // A port now, before any backend is known to be up, so that the redirect can be set already.
@@ -100,9 +103,6 @@ export class Frontend {
   update(desired: DesiredFrontend): void {
     const before = this.#desired;
     this.#desired = desired;
-    if (desired.scheduler !== before.scheduler) {
-      this.#picker = createPicker(desired.scheduler, this.#picker.candidates);
-    }
     const probeAnew = !sameCheck(desired.healthCheck, before.healthCheck);
     if (probeAnew) this.#prober = this.#parts.createProber(desired.healthCheck);
     this.#reconcile();
@@ -116,15 +116,17 @@ export class Frontend {
       port: this.#door.port,
       serving: this.#door.isOpen,
       error: this.#doorError,
-      clients: this.#proxy.clients,
-      counters: this.#proxy.counters,
+      clients: this.#counts.clients,
+      counters: this.#counts.counters,
       backends,
     };
   }
 
-  /** Resets the clients of `address`, if it is this frontend's; returns how many. */
+  /** Resets the clients of `address`, if it is this frontend's; returns how many there were. */
   releaseClients(address: string): number {
-    return address === this.#desired.address ? this.#proxy.resetClients() : 0;
+    if (address !== this.#desired.address) return 0;
+    this.#lane.resetClients();
+    return this.#counts.clients;
   }
 
   /** No new client, no more probes; resolves when the last client has gone. */
@@ -133,13 +135,16 @@ export class Frontend {
     this.#reopen?.cancel();
     this.#door.close();
     for (const backend of this.#backends.values()) stopProbing(backend);
-    return this.#proxy.emptied();
+    return new Promise((resolve) => {
+      this.#emptied.push(resolve);
+      this.#lane.leave();
+    });
   }
 
   /** Ends everything at once; clients are reset. */
   close(): void {
     void this.drain();
-    this.#proxy.resetClients();
+    this.#lane.resetClients();
   }
 
   #reconcile(): void {
@@ -173,15 +178,18 @@ export class Frontend {
     for (const [index, backend] of all.entries()) {
       this.#stand(backend, defined(judged[index], 'the standing of a backend'));
     }
-    const candidates = all
-      .filter((backend) => backend.standing.usable)
-      .map(({ name, desired, standing }) => ({
+    const usable = all.filter((backend) => backend.standing.usable);
+    this.#lane.plan({
+      scheduler: this.#desired.scheduler,
+      backends: usable.map(({ name, address, port, desired, standing }) => ({
         name,
+        address,
+        port,
         weight: desired.weight,
         preferred: standing.preferred,
-      }));
-    this.#picker = withCandidates(this.#picker, candidates);
-    this.#moveDoor(candidates.length > 0);
+      })),
+    });
+    this.#moveDoor(usable.length > 0);
     this.#parts.onChange();
   }
 
@@ -214,38 +222,38 @@ export class Frontend {
     this.#log.info('lb.serving', { localPort: this.#door.port });
   }
 
-  #doorFailed(error: Error): void {
-    this.#doorError = error.message;
-    this.#log.warn('lb.cannot-listen', { reason: error.message });
+  #doorFailed(error: unknown): void {
+    this.#doorError = describeError(error);
+    this.#log.warn('lb.cannot-listen', { reason: this.#doorError });
     this.#reopen?.cancel();
     this.#reopen = this.#parts.clock.after(REOPEN_MS, () => this.#judge());
     this.#parts.onChange();
   }
 
-  #choose(
-    client: () => string,
-    tried: ReadonlySet<string>,
-  ): { upstream: Backend; final: boolean } | null {
-    const connections = (name: string): number => this.#backends.get(name)?.connections ?? 0;
-    const choice = pick(this.#picker, { client, connections, tried });
-    if (choice === null) return null;
-    this.#picker = choice.next;
-    const upstream = defined(this.#backends.get(choice.name), 'the backend of a candidate');
-    return { upstream, final: choice.final };
-  }
-
-  #connected(backend: Backend): void {
-    backend.connections++;
-    backend.totalConnections++;
+  #counted(counts: LaneCounts): void {
+    const before = this.#counts;
+    this.#counts = counts;
+    for (const backend of [...this.#backends.values()]) {
+      const { open = 0, total = 0 } = counts.backends.get(backend.name) ?? {};
+      const known = before.backends.get(backend.name)?.total ?? 0;
+      const served = total < known ? total : total - known;
+      backend.connections = open;
+      backend.totalConnections += served;
+      if (served > 0) this.#know(backend, afterConnect(backend.health));
+    }
     this.#parts.onCount();
-    this.#know(backend, afterConnect(backend.health));
+    if (counts.clients > 0) return;
+    for (const resolve of this.#emptied.splice(0)) resolve();
   }
 
-  #failed(backend: Backend, failure: ConnectFailure): void {
+  #failed(name: string, { kind, reason }: ConnectFailure): void {
+    const backend = this.#backends.get(name);
+    if (backend === undefined) return;
+    const failure = { kind, reason: connectReason(reason) };
     this.#know(backend, afterConnectFailure(backend.health, failure, this.#thresholds()));
     // What a client has just seen, the probe verifies now instead of in its turn; unless it knows
     // nothing, and would only clear the suspicion.
-    const verifiable = this.#desired.healthCheck.type !== 'none' && failure.kind !== 'local';
+    const verifiable = this.#desired.healthCheck.type !== 'none' && kind !== 'local';
     if (verifiable) this.#probeNow(backend);
   }
 

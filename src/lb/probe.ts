@@ -212,8 +212,12 @@ const CONNECT_REASONS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'connect timed out',
 };
 
-/** Why a TCP connection was not established, in words. */
-export function connectErrorReason(error: unknown): string {
+/** Why a TCP connection was not established, in words; what is no name of an errno stays. */
+export function connectReason(name: string): string {
+  return CONNECT_REASONS[name] ?? name;
+}
+
+function connectErrorReason(error: unknown): string {
   const code = errorCode(error);
   return (code && CONNECT_REASONS[code]) ?? `connect failed: ${describeError(error)}`;
 }

@@ -3,8 +3,8 @@
  * the same version, so there is no negotiation; yet what arrives is checked once, here, and a
  * message that is not understood is named instead of trusted.
  */
+import type { LaneCounters } from './carrier-protocol.ts';
 import type { BackendView, DesiredFrontend } from './ports.ts';
-import type { ProxyCounters } from './proxy.ts';
 
 /** A frontend that the worker is to run, and the local port to try first (0: any). */
 export interface Assignment {
@@ -43,7 +43,7 @@ export interface FrontendReport {
   /** Clients connected now. */
   readonly clients: number;
   /** Since the worker started. */
-  readonly counters: ProxyCounters;
+  readonly counters: LaneCounters;
   readonly backends: readonly BackendView[];
 }
 
@@ -164,7 +164,7 @@ const isReport = isShape<FrontendReport>({
   serving: isFlag,
   error: isTextOrNull,
   clients: isCount,
-  counters: isShape<ProxyCounters>({
+  counters: isShape<LaneCounters>({
     accepted: isCount,
     unserved: isCount,
     overLimit: isCount,

@@ -2,14 +2,15 @@
  * Counters that outlive the processes that count: a worker starts at zero, the sum over all workers
  * goes on growing.
  */
-import type { FrontendReport } from './protocol.ts';
-import type { ProxyCounters } from './proxy.ts';
 
-const ZERO: ProxyCounters = { accepted: 0, unserved: 0, overLimit: 0, connectFailures: 0 };
+import type { LaneCounters } from './carrier-protocol.ts';
+import type { FrontendReport } from './protocol.ts';
+
+const ZERO: LaneCounters = { accepted: 0, unserved: 0, overLimit: 0, connectFailures: 0 };
 
 export class Tally {
   /** What workers that are gone had counted, by frontend and by frontend and backend. */
-  readonly #frontends = new Map<string, ProxyCounters>();
+  readonly #frontends = new Map<string, LaneCounters>();
   readonly #backends = new Map<string, number>();
 
   /** Adds the last report of a worker that is gone. */
@@ -24,7 +25,7 @@ export class Tally {
   }
 
   /** The counters of a frontend: earlier workers and the present one's report, if any. */
-  counters(frontend: string, report: FrontendReport | undefined): ProxyCounters {
+  counters(frontend: string, report: FrontendReport | undefined): LaneCounters {
     const before = this.#frontends.get(frontend) ?? ZERO;
     const now = report?.counters ?? ZERO;
     return {

@@ -10,8 +10,16 @@ import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { takeNormalPriority } from '../linux/priority.ts';
 import { endWithParent } from '../linux/process.ts';
+import { createDoorSockets } from '../linux/stream-sockets.ts';
 import { Balancer } from './balancer.ts';
+import { startCarrier } from './carrier-start.ts';
 import { type FromWorker, parseToWorker } from './protocol.ts';
+
+/**
+ * A connection costs two descriptors, and some hosts cap a process at 20,000. Above this the answer
+ * is a reset at once.
+ */
+const MAX_CONNECTIONS = 8_000;
 
 function main(): void {
   const outbox = createOutbox();
@@ -24,6 +32,15 @@ function main(): void {
     clock: systemClock(),
     log,
     readFile: (path) => files.readFile(path, 'utf8'),
+    doors: createDoorSockets(),
+    carrier: startCarrier({
+      maxConnections: MAX_CONNECTIONS,
+      // Nobody would be served any more: the agent starts another process.
+      onEnd: (reason) => {
+        log.warn('lb.carrier-ended', { reason });
+        process.exit(1);
+      },
+    }),
     onReport: (frontends) => outbox.sendLatest({ kind: 'report', frontends }),
   });
   const leave = (): void => {

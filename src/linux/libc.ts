@@ -47,6 +47,41 @@ export const getSocketOption: (
   value: Uint8Array,
   length: Uint32Array,
 ) => number = library.func('int getsockopt(int, int, int, void *, void *)');
+/** With no address asked for, a client costs one call. */
+export const accept4: (fd: number, from: null, fromLength: null, flags: number) => number =
+  library.func('int accept4(int, void *, void *, int)');
+export const listenSocket: (fd: number, backlog: number) => number =
+  library.func('int listen(int, int)');
+export const connectSocket: (fd: number, address: Uint8Array, length: number) => number =
+  library.func('int connect(int, const void *, uint32_t)');
+export const sendBytes: (fd: number, bytes: Uint8Array, length: number, flags: number) => number =
+  library.func('long send(int, const void *, size_t, int)');
+export const shutdownSocket: (fd: number, how: number) => number =
+  library.func('int shutdown(int, int)');
+type SocketNameCall = (fd: number, address: Uint8Array, length: Uint32Array) => number;
+export const getSocketName: SocketNameCall = library.func('int getsockname(int, void *, void *)');
+export const peerName: SocketNameCall = library.func('int getpeername(int, void *, void *)');
+export const epollCreate: (flags: number) => number = library.func('int epoll_create1(int)');
+export const epollControl: (
+  epoll: number,
+  operation: number,
+  fd: number,
+  event: Uint8Array,
+) => number = library.func('int epoll_ctl(int, int, int, const void *)');
+export const epollWait: (
+  epoll: number,
+  events: Uint8Array,
+  count: number,
+  timeoutMs: number,
+) => number = library.func('int epoll_wait(int, void *, int, int)');
+export const eventCounter: (initial: number, flags: number) => number =
+  library.func('int eventfd(uint, int)');
+export const readBytes: (fd: number, into: Uint8Array, length: number) => number = library.func(
+  'long read(int, void *, size_t)',
+);
+export const writeBytes: (fd: number, bytes: Uint8Array, length: number) => number = library.func(
+  'long write(int, const void *, size_t)',
+);
 export const closeFd: (fd: number) => number = library.func('int close(int)');
 export const interfaceIndex: (name: string) => number = library.func(
   'uint if_nametoindex(const char *)',
@@ -81,9 +116,11 @@ export const Errno = {
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,
+  EADDRINUSE: 98,
   EADDRNOTAVAIL: 99,
   ENOBUFS: 105,
   EOPNOTSUPP: 95,
+  EINPROGRESS: 115,
 } as const;
 
 /** A call that the kernel refused. `errno` tells why; the text is for people. */

@@ -105,8 +105,18 @@ export const law: readonly Room[] = [
   },
   {
     room: 'lb/worker.ts',
-    may: ['linux/process.ts', 'linux/priority.ts', 'base', 'node:fs'],
+    may: ['linux/process.ts', 'linux/priority.ts', 'linux/stream-sockets.ts', 'base', 'node:fs'],
     why: 'a process of its own: it must die with its parent and give up real-time priority',
+  },
+  {
+    room: 'lb/carrier-start.ts',
+    may: ['base', 'linux/wakeup.ts', 'node:worker_threads'],
+    why: 'where the second thread of a worker begins',
+  },
+  {
+    room: 'lb/carrier-thread.ts',
+    may: ['base', 'linux/stream-sockets.ts', 'linux/wakeup.ts', 'node:worker_threads'],
+    why: 'a thread of its own: the composition root of whoever carries connections',
   },
   {
     room: 'linux',

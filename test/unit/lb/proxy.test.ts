@@ -5,8 +5,8 @@ import * as net from 'node:net';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { Worker as Thread } from 'node:worker_threads';
+import { CONNECT_TIMEOUT_MS, FINAL_CONNECT_TIMEOUT_MS } from '../../../src/lb/carrier.ts';
 import type { DesiredFrontend } from '../../../src/lb/ports.ts';
-import { CONNECT_TIMEOUT_MS, FINAL_CONNECT_TIMEOUT_MS } from '../../../src/lb/proxy.ts';
 import {
   ask,
   Backend,
@@ -432,8 +432,8 @@ suite('a changed wish', () => {
       await proxy.states('draining', 'up');
 
       for (let i = 0; i < 4; i++) assert.equal(await proxy.ask(), 'b');
-      const report = await proxy.states('draining', 'up');
-      assert.equal(report.backends[0]?.connections, 1);
+      await proxy.report(({ backends }) => backends[0]?.connections === 1);
+      await proxy.states('draining', 'up');
       there.end('done');
       assert.equal(await readAll(client), 'done');
       b.stop();

@@ -8,8 +8,10 @@ import * as net from 'node:net';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
 import { Balancer } from '../../../src/lb/balancer.ts';
+import { startCarrier } from '../../../src/lb/carrier-start.ts';
 import type { DesiredBackend, DesiredFrontend, HealthCheck } from '../../../src/lb/ports.ts';
 import type { FrontendReport } from '../../../src/lb/protocol.ts';
+import { createDoorSockets } from '../../../src/linux/stream-sockets.ts';
 
 const HOST = '127.0.0.1';
 const PATIENCE_MS = 5_000;
@@ -139,7 +141,13 @@ export class Balance {
         this.#reports = reports;
         for (const check of this.#waiting) check();
       },
-      ...options,
+      doors: createDoorSockets(),
+      carrier: startCarrier({
+        maxConnections: options.maxConnections ?? 1_000,
+        onEnd: (reason) => {
+          throw new Error(`the carrier ended: ${reason}`);
+        },
+      }),
     });
     this.assign(frontend);
   }

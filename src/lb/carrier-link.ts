@@ -1,0 +1,82 @@
+/**
+ * The carrier thread as the worker's main thread sees it: lanes that are told whom to serve, and
+ * tell how it goes. What is told takes effect before any client that comes later is looked at.
+ */
+import { assert } from '../base/assert.ts';
+import type { FromCarrier, LaneCounts, LanePlan, ToCarrier } from './carrier-protocol.ts';
+import type { ConnectFailure } from './health.ts';
+import type { Fd } from './sockets.ts';
+
+/** What the thread is started with. */
+export interface CarrierThreadData {
+  readonly wakeupFd: Fd;
+  readonly maxConnections: number;
+}
+
+/** A thread that runs the carrier, and the way to it. */
+export interface CarrierThread {
+  post(message: ToCarrier): void;
+  onMessage(listener: (message: FromCarrier) => void): void;
+}
+
+export interface LaneEvents {
+  readonly failed: (backend: string, failure: ConnectFailure) => void;
+  readonly counted: (counts: LaneCounts) => void;
+}
+
+/** One frontend's way through this process. */
+export interface Lane {
+  plan(plan: LanePlan): void;
+  /** Clients come in by `door` from now on; the carrier closes it. */
+  open(door: Fd): void;
+  shut(): void;
+  resetClients(): void;
+  /** Nothing more is told to it; its counts come until the last client has gone. */
+  leave(): void;
+}
+
+export class CarrierLink {
+  readonly #thread: CarrierThread;
+  readonly #lanes = new Map<number, LaneEvents>();
+  #lastId = 0;
+
+  constructor(thread: CarrierThread) {
+    this.#thread = thread;
+    thread.onMessage((message) => this.#heard(message));
+  }
+
+  createLane(events: LaneEvents): Lane {
+    const lane = ++this.#lastId;
+    this.#lanes.set(lane, events);
+    let isPlanned = false;
+    let isLeft = false;
+    const post = (message: ToCarrier): void => {
+      assert(isPlanned, 'a lane begins with a plan');
+      this.#thread.post(message);
+    };
+    return {
+      plan: (plan) => {
+        isPlanned = true;
+        post({ kind: 'plan', lane, plan });
+      },
+      open: (door) => post({ kind: 'open', lane, door }),
+      shut: () => post({ kind: 'shut', lane }),
+      resetClients: () => post({ kind: 'reset', lane }),
+      leave: () => {
+        if (!isLeft) post({ kind: 'leave', lane });
+        isLeft = true;
+      },
+    };
+  }
+
+  /** Ends the thread, and with it every connection. */
+  close(): void {
+    this.#thread.post({ kind: 'end' });
+  }
+
+  #heard(message: FromCarrier): void {
+    const events = this.#lanes.get(message.lane);
+    if (message.kind === 'failed') events?.failed(message.backend, message.failure);
+    else events?.counted(message.counts);
+  }
+}
