@@ -3,14 +3,22 @@
  * on the same machine in the same minutes. The contenders take turns within each round, so that
  * whatever else the machine does befalls all alike; what counts are the ratios.
  *
- *     ROUNDS=5 SECONDS=4 node bench/balancing.ts     tables; figures in bench/results/balancing.json
- *     ONLY=proxy node bench/balancing.ts             contenders whose name contains this
+ *     ROUNDS=5 SECONDS=4 node bench/balancing.ts   tables, and bench/results/balancing.json
+ *     ONLY=proxy node bench/balancing.ts           contenders whose name contains this
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { quantile } from '../test/lab/gaps.ts';
+import type { Host } from '../test/lab/host.ts';
 import { table } from '../test/lab/story.ts';
-import { type Contender, direct, haproxy, holdfast, nginxStream } from './balancing/contenders.ts';
-import { bulk, type Rate, requests, residentBytes } from './balancing/load.ts';
+import {
+  type Contender,
+  direct,
+  haproxy,
+  holdfast,
+  nginxStream,
+  type Service,
+} from './balancing/contenders.ts';
+import { bulk, type Idle, idle, type Rate, requests, residentBytes } from './balancing/load.ts';
 import { createScene, type Scene } from './balancing/scene.ts';
 
 interface Measurement {
@@ -21,6 +29,7 @@ interface Measurement {
   readonly oneStream: number;
   readonly eightStreams: number;
   readonly residentBytes: number;
+  readonly idle: Idle | null;
 }
 
 function setting(name: string, fallback: number): number {
@@ -29,6 +38,8 @@ function setting(name: string, fallback: number): number {
   return value;
 }
 
+/** As many as each contender may hold with 20,000 descriptors. */
+const idleConnections = 5_000;
 const rounds = setting('ROUNDS', 5);
 const seconds = setting('SECONDS', 4);
 const everybody = [direct, haproxy, nginxStream, holdfast('proxy')];
@@ -51,10 +62,18 @@ async function measure(scene: Scene, contender: Contender, round: number): Promi
       oneStream: await bulk(client, address, seconds, 1),
       eightStreams: await bulk(client, address, seconds, 8),
       residentBytes: residentBytes(service.pids()),
+      idle: await idleOf(client, service),
     };
   } finally {
     await service.stop();
   }
+}
+
+/** Null where no process carries the connections. */
+async function idleOf(client: Host, service: Service): Promise<Idle | null> {
+  const pids = service.pids();
+  if (pids.length === 0) return null;
+  return idle(client, service.address, idleConnections, seconds, pids);
 }
 
 /** Median and, behind it, the lowest and highest. */
@@ -75,6 +94,8 @@ const figures: readonly Figure[] = [
   ['8 streams GB/s', (it) => it.eightStreams / 1e9, 2],
   ['cpu s/100k', (it) => it.keepAlive.cpuPer100k, 2],
   ['MB', (it) => it.residentBytes / 1e6, 0],
+  ['idle KB each', (it) => (it.idle?.bytesEach ?? 0) / 1e3, 1],
+  ['idle cpu %', (it) => (it.idle?.cpuShare ?? 0) * 100, 1],
   ['errors', (it) => it.keepAlive.errors + it.anew.errors, 0],
 ];
 
@@ -113,7 +134,8 @@ try {
       const result = await measure(scene, contender, round);
       results.push(result);
       const { keepAlive, anew } = result;
-      const line = `${(keepAlive.perSecond / 1e3).toFixed(1)} k/s, ${(anew.perSecond / 1e3).toFixed(1)} k new/s`;
+      const [kept, fresh] = [keepAlive, anew].map(({ perSecond }) => (perSecond / 1e3).toFixed(1));
+      const line = `${kept} k requests/s, ${fresh} k connections/s`;
       console.error(`round ${round} of ${rounds}, ${contender.name}: ${line}`);
     }
   }

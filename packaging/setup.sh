@@ -4,6 +4,7 @@
 #   packaging/setup.sh            the node packages: enough for `make ok` and `make build`
 #   packaging/setup.sh packages   also Debian's packages for the lab, the demo and the benches (root)
 #   packaging/setup.sh etcd       those and etcd, for the bench beside it (root)
+#   packaging/setup.sh balancers  those and the peers and load of the balancing bench (root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -42,7 +43,7 @@ debian_packages() {
   # shellcheck disable=SC2086 # a list of names
   apt-get install -y -qq --no-install-recommends $missing >/dev/null
   # Tests and benches start these themselves; as services the machine gets none from us.
-  for service in keepalived etcd; do
+  for service in keepalived etcd haproxy nginx; do
     case $missing in
       *$service*)
         if [ -d /run/systemd/system ]; then systemctl disable --now "$service" || true; fi
@@ -57,6 +58,10 @@ systemd-analyze=systemd strace=strace'
 
 for_the_proposals_bench='etcd=etcd-server etcdctl=etcd-client'
 
+for_the_balancing_bench='haproxy=haproxy nginx=nginx-light wrk=wrk curl=curl'
+# nginx needs a module that no program stands for.
+stream_module=/usr/lib/nginx/modules/ngx_stream_module.so
+
 case ${1:-} in
   '')
     debian_packages "$for_unit_tests"
@@ -70,5 +75,11 @@ case ${1:-} in
     debian_packages "$for_unit_tests $for_the_lab $for_the_proposals_bench"
     node_packages
     ;;
-  *) fail "unknown argument $1; it takes none, or: packages, etcd" ;;
+  balancers)
+    [ -e "$stream_module" ] ||
+      for_the_balancing_bench="$for_the_balancing_bench ngx_stream_module=libnginx-mod-stream"
+    debian_packages "$for_unit_tests $for_the_lab $for_the_balancing_bench"
+    node_packages
+    ;;
+  *) fail "unknown argument $1; it takes none, or: packages, etcd, balancers" ;;
 esac

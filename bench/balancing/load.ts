@@ -1,8 +1,15 @@
 /** The load and what is read from it: wrk for requests and connections, curl for bulk. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { lasting } from '../../test/lab/clock.ts';
 import type { Host } from '../../test/lab/host.ts';
+import { inNamespace } from '../../test/lab/namespace.ts';
 import { failure } from '../../test/lab/shell.ts';
 import { servicePort } from './scene.ts';
+
+const idleProgram = fileURLToPath(new URL('idle-child.ts', import.meta.url));
 
 export interface Rate {
   readonly perSecond: number;
@@ -86,6 +93,51 @@ function busySeconds(): number {
     .slice(1)
     .map(Number);
   return (user + nice + system + irq + softirq) / 100;
+}
+
+export interface Idle {
+  /** What one connection adds to the resident memory of those that carry it. */
+  readonly bytesEach: number;
+  /** Processor time that they use while nothing happens, as a share of one processor. */
+  readonly cpuShare: number;
+}
+
+/** Holds `count` connections that say nothing, for `seconds`. */
+export async function idle(
+  from: Host,
+  address: string,
+  count: number,
+  seconds: number,
+  pids: readonly number[],
+): Promise<Idle> {
+  const before = residentBytes(pids);
+  const [command = '', ...args] = inNamespace(from.namespace, [
+    ...[process.execPath, idleProgram, address],
+    ...[`${servicePort}`, `${count}`],
+  ]);
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+  try {
+    await once(child.stdout, 'data', { signal: AbortSignal.timeout(60_000) });
+    const cpuBefore = processorSeconds(pids);
+    await lasting(seconds * 1_000);
+    return {
+      bytesEach: (residentBytes(pids) - before) / count,
+      cpuShare: (processorSeconds(pids) - cpuBefore) / seconds,
+    };
+  } finally {
+    child.stdin.end();
+    await once(child, 'exit');
+  }
+}
+
+/** User and system time of all of `pids` together; proc(5), the 14th and 15th field. */
+function processorSeconds(pids: readonly number[]): number {
+  const ticks = pids.map((pid) => {
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    return Number(fields[11]) + Number(fields[12]);
+  });
+  return ticks.reduce((sum, each) => sum + each, 0) / 100;
 }
 
 /** Resident memory of all of `pids` together, shared pages counted once for each, in bytes. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { until } from '../../test/lab/clock.ts';
 import type { Host } from '../../test/lab/host.ts';
 import { createLab, type Lab } from '../../test/lab/lab.ts';
+import { failure } from '../../test/lab/shell.ts';
 
 export const servicePort = 6443;
 /** Of the file behind `/bulk`: no single download reaches its end. */
@@ -22,12 +23,19 @@ export async function createScene(): Promise<Scene> {
   const [balancer, ...servers] = lab.hosts;
   if (balancer === undefined) throw new Error('a lab without hosts');
   try {
+    await Promise.all([balancer, lab.client].map(widenPorts));
     await Promise.all(servers.map(startServer));
   } catch (error) {
     await lab.close();
     throw error;
   }
   return { lab, balancer, servers };
+}
+
+/** New connections by the ten thousand a second need more ports than a host has by default. */
+async function widenPorts(host: Host): Promise<void> {
+  const outcome = await host.exec(['sysctl', '-qw', 'net.ipv4.ip_local_port_range=1024 65000']);
+  if (outcome.code !== 0) throw new Error(failure(outcome));
 }
 
 async function startServer(host: Host): Promise<void> {

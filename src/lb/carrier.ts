@@ -4,9 +4,9 @@
  * both sides have said all. A client is never kept waiting for a backend that is known to be dead,
  * and never dropped while another one could serve it.
  *
- * It runs on a thread of its own that does nothing else, turn after turn: whatever the kernel has to
- * tell, then whatever has waited too long. Its order makes timeouts fair after a pause: what arrived
- * meanwhile is seen before anybody is blamed for silence.
+ * It runs on a thread of its own that does nothing else, turn after turn: whatever the kernel has
+ * to tell, then whatever has waited too long. Its order makes timeouts fair after a pause: what
+ * arrived meanwhile is seen before anybody is blamed for silence.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';

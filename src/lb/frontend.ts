@@ -1,8 +1,8 @@
 /**
  * One balanced frontend inside a worker: its door, its lane through the carrier and the probes of
- * its backends, kept in agreement. Every change of health, spec or draining goes through one function
- * (`#judge`), which draws all conclusions anew: who stands how, who is picked, whether the door is
- * open.
+ * its backends, kept in agreement. Every change of health, spec or draining goes through one
+ * function (`#judge`), which draws all conclusions anew: who stands how, who may be chosen, whether
+ * the door is open.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';

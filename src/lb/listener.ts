@@ -52,8 +52,8 @@ export class Door {
   }
 
   /**
-   * Lets clients in on every address of this host. {@link isOpen} tells whether it worked; `onError`
-   * has heard why not.
+   * Lets clients in on every address of this host. {@link isOpen} tells whether it worked;
+   * `onError` has heard why not.
    */
   open(): void {
     if (this.#door !== null) return;

@@ -46,9 +46,9 @@ export const Readiness = {
 /** Waits for many descriptors at once (epoll(7), edge-triggered). */
 export interface Poller {
   /**
-   * Tells of each change of `fd` until it is closed. `tag` comes back with each event: a descriptor's
-   * number is given to another socket as soon as it is closed, and events of the old one may still
-   * be under way.
+   * Tells of each change of `fd` until it is closed. `tag` comes back with each event: the number
+   * of a descriptor is given to another socket as soon as it is closed, and events of the old one
+   * may still be under way.
    */
   watch(fd: Fd, tag: number): void;
   /** As {@link watch}, and tells for as long as there is something: for doors. */
@@ -59,7 +59,7 @@ export interface Poller {
   close(): void;
 }
 
-/** Sockets that never block, accept half-closed connections and ask silent peers whether they live. */
+/** Sockets that never block, may be half-closed, and ask silent peers whether they live. */
 export interface StreamSockets {
   createPoller(): Poller;
   addressOf(address: string, port: number): SocketAddress;

@@ -1,4 +1,4 @@
-/** Stream sockets by the system calls themselves: what a proxy does for each connection, and no more. */
+/** Stream sockets by the system calls themselves: what each connection costs, and no more. */
 import { getSystemErrorName } from 'node:util';
 import { defined } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';

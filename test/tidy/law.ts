@@ -128,6 +128,7 @@ export const law: readonly Room[] = [
       'node:fs',
       'node:fs/promises',
       'node:net',
+      'node:util',
       'node:os',
       'node:child_process',
       'node:module',
