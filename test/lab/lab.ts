@@ -26,6 +26,8 @@ export interface LabOptions {
   readonly ipv6?: boolean;
   /** Gives each host's data directory a disk of its own. */
   readonly disks?: DiskKind;
+  /** The launcher of the Holdfast that the hosts run at first (default: the built one). */
+  readonly program?: string;
 }
 
 export interface Lab {
@@ -82,6 +84,7 @@ export async function createLab(options: LabOptions = {}): Promise<Lab> {
     const stations = names.map((name, i) => new Host(footprint, name, i + 1, ipv6));
     const switchNamespace = `${footprint.prefix}switch`;
     await wire(switchNamespace, stations, ipv6);
+    for (const station of stations) station.program = options.program ?? station.program;
     if (disks !== undefined) {
       await Promise.all(stations.slice(0, hosts).map((host) => host.useDisk(disks)));
     }
