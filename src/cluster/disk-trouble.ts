@@ -5,7 +5,7 @@
  */
 import { OperatingError } from '../base/errors.ts';
 import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
-import type { Eligibility, NodeId } from '../raft/types.ts';
+import type { Eligibility, Index, NodeId } from '../raft/types.ts';
 
 export const noRoom = 'there is no space left on the disk of its log';
 export const stalled = 'its disk has not finished a write for more than a second';
@@ -22,17 +22,19 @@ export function isOfDisk({ eligible, reason }: Eligibility): boolean {
   return !eligible && reason.startsWith(prefix);
 }
 
-/** A vote has to be written before it is given. */
-function canVote({ eligibility, recentlyActive }: PeerStatus): boolean {
-  return recentlyActive && (eligibility === null || !isOfDisk(eligibility));
+/** A vote has to be written before it is given: who wrote the newest entry could do that too. */
+function canVote({ eligibility, recentlyActive, match }: PeerStatus, lastIndex: Index): boolean {
+  const isWell = eligibility === null || !isOfDisk(eligibility);
+  return recentlyActive && isWell && match === lastIndex;
 }
 
 /**
  * Whether the others could elect a leader without the vote of `status.id`. If not, what it gave up
  * nobody could take.
  */
-export function othersCanElect({ config, id, peers }: RaftStatus): boolean {
-  const voters = new Set(peers.filter(canVote).map((peer): NodeId => peer.id));
+export function othersCanElect({ config, id, peers, lastIndex }: RaftStatus): boolean {
+  const writing = peers.filter((peer) => canVote(peer, lastIndex));
+  const voters = new Set(writing.map((peer): NodeId => peer.id));
   const able = config.voters.filter((voter) => voter !== id && voters.has(voter));
   return able.length > config.voters.length / 2;
 }

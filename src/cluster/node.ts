@@ -19,6 +19,7 @@ import { Compaction, defaultCompactionLimits } from './compaction.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
 import { diskNotWell, noRoom, stalled, withTrouble } from './disk-trouble.ts';
 import {
+  diskPatienceMs,
   diskStallMs,
   maxAppendsUnderWay,
   type NodeOptions,
@@ -84,6 +85,7 @@ export class ClusterNode {
   /** What was said of this host; its disk may speak against it too. */
   #eligibility: Eligibility = { eligible: true, reason: '' };
   #diskTrouble: string | null = null;
+  #diskTroubleSince: Millis = 0;
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
   #slowTimer: Timer | null = null;
@@ -465,7 +467,7 @@ export class ClusterNode {
       const { state } = this.#machine;
       this.#peers.set(state);
       this.#lookAtDisk();
-      if (this.#lease.role !== 'leader') return;
+      if (this.#lease.role !== 'leader' || this.#isDiskTroubleNews()) return;
       this.#chores.look(this.raftStatus(), state, this.eligibility());
     });
   }
@@ -481,9 +483,16 @@ export class ClusterNode {
     const trouble = storage.isFull() ? noRoom : isStalled ? stalled : null;
     if (trouble === this.#diskTrouble) return;
     this.#diskTrouble = trouble;
+    this.#diskTroubleSince = clock.now();
     if (trouble === null) log.info('node.disk-well');
     else log.warn('node.disk-trouble', { why: trouble });
     this.#raw.setEligibility(this.eligibility());
+  }
+
+  /** All disks may be full at once: the others notice at the same write, and say so a bit later. */
+  #isDiskTroubleNews(): boolean {
+    if (this.#diskTrouble === null) return false;
+    return this.#ports.clock.now() - this.#diskTroubleSince < diskPatienceMs;
   }
 
   /**
