@@ -10,8 +10,9 @@ import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
 import { type Prng, prng } from './base/prng.ts';
-import { eligibilityOf, type VipDuty } from './cluster/assign.ts';
+import type { VipDuty } from './cluster/assign.ts';
 import { Control } from './cluster/control.ts';
+import { diskAlarms } from './cluster/disk-trouble.ts';
 import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
 import { SelfReporter } from './cluster/self-report.ts';
@@ -82,6 +83,7 @@ export async function runAgent(config: AgentConfig, options: AgentOptions): Prom
     const storage = await openLogStorage(paths.raft, {
       expected: { clusterId: config.cluster.id, nodeId: config.node.id },
       lockWait: { clock, maxMs: LOCK_WAIT_MS },
+      roomWait: clock,
     });
     const priority = takeRealTimePriority();
     if (!priority.ok) log.warn('agent.no-real-time', { why: priority.reason });
@@ -319,9 +321,12 @@ class Agent {
       fences: [fence, 'lifetime'],
       peers: () => this.#rpc.peers(),
       placed: () => this.#placed,
-      eligibility: () =>
-        eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
-      alarms: () => [...this.#timeAlarms.values(), ...this.#rivals.alarms()],
+      eligibility: () => this.#node.eligibility(),
+      alarms: () => [
+        ...this.#timeAlarms.values(),
+        ...this.#rivals.alarms(),
+        ...diskAlarms(this.#node.diskTrouble()),
+      ],
     };
   }
 

@@ -5,7 +5,8 @@
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { RaftStatus } from '../raft/rawnode.ts';
-import type { NodeId } from '../raft/types.ts';
+import type { Eligibility, NodeId } from '../raft/types.ts';
+import { isOfDisk, othersCanElect } from './disk-trouble.ts';
 import { bestSuccessor, learnersToPromote } from './promotion.ts';
 import type { ClusterState } from './state.ts';
 
@@ -24,14 +25,17 @@ export class Chores {
     this.#ports = ports;
   }
 
-  /** @param eligible whether this node may hold the VIP. */
-  look(status: RaftStatus, state: ClusterState, eligible: boolean): void {
+  /** @param eligibility whether this node may hold the VIP. */
+  look(status: RaftStatus, state: ClusterState, eligibility: Eligibility): void {
     if (this.#busy || status.role !== 'leader' || status.transferTarget !== null) return;
-    const successor = eligible ? null : bestSuccessor(status, state);
+    // Who cannot write cannot vote for its successor either: the others must suffice.
+    const stays = eligibility.eligible || (isOfDisk(eligibility) && !othersCanElect(status));
+    const successor = stays ? null : bestSuccessor(status, state);
     if (successor !== null) {
       this.#run('node.handed-on', { to: successor }, this.#ports.handOn(successor));
       return;
     }
+    if (isOfDisk(eligibility)) return;
     const ids = learnersToPromote(status, state);
     if (ids.length > 0) this.#run('node.promoted', { ids }, this.#ports.promote(ids));
   }

@@ -17,7 +17,10 @@ import { Chores } from './chores.ts';
 import { type Command, commandFormat } from './command.ts';
 import { Compaction, defaultCompactionLimits } from './compaction.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
+import { diskNotWell, noRoom, stalled, withTrouble } from './disk-trouble.ts';
 import {
+  diskPatienceMs,
+  diskStallMs,
   maxAppendsUnderWay,
   type NodeOptions,
   type NodePorts,
@@ -46,7 +49,15 @@ interface Outstanding {
   readonly appends: boolean;
   readonly afterAppend: readonly Message[];
   readonly snapshot: Snapshot | undefined;
+  readonly since: Millis;
+  /** Readys like this one that followed at once and asked for nothing. */
+  repeats: number;
   durable: boolean;
+}
+
+/** Nothing of it rests on the disk, but those before it do. */
+function asksNothing({ appends, afterAppend, snapshot, durable }: Outstanding): boolean {
+  return durable && !appends && afterAppend.length === 0 && snapshot === undefined;
 }
 
 function isAppending({ appends, durable }: Outstanding): boolean {
@@ -71,7 +82,10 @@ export class ClusterNode {
 
   #lease: LeaseView;
   #published: ClusterView;
+  /** What was said of this host; its disk may speak against it too. */
   #eligibility: Eligibility = { eligible: true, reason: '' };
+  #diskTrouble: string | null = null;
+  #diskTroubleSince: Millis = 0;
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
   #slowTimer: Timer | null = null;
@@ -144,6 +158,8 @@ export class ClusterNode {
     if (this.#state !== 'running') throw nodeStopped();
     const version = clusterFormatVersion(this.#machine.state);
     if (commandFormat(command) > version) throw versionTooLow(command, version);
+    const leads = this.#lease.role === 'leader';
+    if (leads && this.#diskTrouble !== null) throw diskNotWell(this.#diskTrouble);
     const proposed = this.#proposals.add(command, timeoutMs);
     this.#run(() => undefined);
     return proposed;
@@ -205,7 +221,17 @@ export class ClusterNode {
   /** Whether this node may hold a VIP; told to the leader with each echo. */
   setEligibility(eligibility: Eligibility): void {
     this.#eligibility = eligibility;
-    this.#run(() => this.#raw.setEligibility(eligibility));
+    this.#run(() => this.#raw.setEligibility(this.eligibility()));
+  }
+
+  /** As {@link setEligibility} was told, unless the disk speaks against it (rule R13). */
+  eligibility(): Eligibility {
+    return this.#diskTrouble === null ? this.#eligibility : withTrouble(this.#diskTrouble);
+  }
+
+  /** Why this node cannot write its log now, in words for a person; null where it can. */
+  diskTrouble(): string | null {
+    return this.#diskTrouble;
   }
 
   /** The transport could not deliver appends to `id`. */
@@ -344,9 +370,14 @@ export class ClusterNode {
       appends: ready.entries.length > 0,
       afterAppend: ready.afterAppend,
       snapshot: ready.snapshot,
+      since: clock.now(),
+      repeats: 0,
       durable: !writes,
     };
-    this.#outstanding.push(outstanding);
+    const newest = this.#outstanding.at(-1);
+    // While the disk stands still, heartbeats go on: they must not pile up.
+    if (newest !== undefined && asksNothing(newest) && asksNothing(outstanding)) newest.repeats++;
+    else this.#outstanding.push(outstanding);
     if (writes) {
       storage.append(ready, ready.mustSync).then(
         () => {
@@ -374,7 +405,7 @@ export class ClusterNode {
       this.#outstanding.shift();
       if (oldest.snapshot !== undefined) this.#restore(oldest.snapshot);
       for (const message of oldest.afterAppend) transport.send(message);
-      this.#raw.advance(clock.now());
+      for (let each = 0; each <= oldest.repeats; each++) this.#raw.advance(clock.now());
     }
   }
 
@@ -435,9 +466,33 @@ export class ClusterNode {
     this.#run(() => {
       const { state } = this.#machine;
       this.#peers.set(state);
-      if (this.#lease.role !== 'leader') return;
-      this.#chores.look(this.raftStatus(), state, this.#eligibility.eligible);
+      this.#lookAtDisk();
+      if (this.#lease.role !== 'leader' || this.#isDiskTroubleNews()) return;
+      this.#chores.look(this.raftStatus(), state, this.eligibility());
     });
+  }
+
+  /**
+   * Rule R13: a node that cannot write is no place for the VIP where there is a better one. It goes
+   * on answering heartbeats, and as leader sending them, which needs no disk.
+   */
+  #lookAtDisk(): void {
+    const { clock, log, storage } = this.#ports;
+    const oldest = this.#outstanding[0];
+    const isStalled = oldest !== undefined && clock.now() - oldest.since > diskStallMs;
+    const trouble = storage.isFull() ? noRoom : isStalled ? stalled : null;
+    if (trouble === this.#diskTrouble) return;
+    this.#diskTrouble = trouble;
+    this.#diskTroubleSince = clock.now();
+    if (trouble === null) log.info('node.disk-well');
+    else log.warn('node.disk-trouble', { why: trouble });
+    this.#raw.setEligibility(this.eligibility());
+  }
+
+  /** All disks may be full at once: the others notice at the same write, and say so a bit later. */
+  #isDiskTroubleNews(): boolean {
+    if (this.#diskTrouble === null) return false;
+    return this.#ports.clock.now() - this.#diskTroubleSince < diskPatienceMs;
   }
 
   /**

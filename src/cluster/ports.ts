@@ -18,11 +18,14 @@ export interface LogBatch {
 export interface LogStorage extends LogReader {
   /**
    * Resolves when the batch is on disk (with fsync where `sync`); reads see it from the call on.
-   * Calls are answered in order. A rejection is fatal: an fsync error is never retried.
+   * Calls are answered in order. A rejection is fatal: an fsync error is never retried. Where the
+   * disk has no room the answer waits until it has.
    */
   append(batch: LogBatch, sync: boolean): Promise<void>;
   /** Replaces the log up to `snapshot.meta.index` by the snapshot (log compaction), durably. */
   compact(snapshot: Snapshot): Promise<void>;
+  /** Whether writes wait for room on the disk. */
+  isFull(): boolean;
   close(): Promise<void>;
 }
 

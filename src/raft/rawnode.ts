@@ -59,6 +59,8 @@ interface Batch {
   /** The end of the log at that time, if any of it was not durable. */
   readonly lastId: EntryId | null;
   readonly snapshotIndex: Index | null;
+  /** How many Readys behind it gave nothing more: while a disk stands still there are many. */
+  repeats: number;
 }
 
 export class RawNode {
@@ -207,11 +209,12 @@ export class RawNode {
     const hard = this.#nextHard();
     const mustSync = entries.length > 0 || snapshot !== null || this.#mustSync(hard);
     if (hard !== null) this.#hard = hard;
-    this.#batches.push({
+    this.#noteBatch({
       term: core.term,
       hard,
       lastId: unstable.length > 0 ? core.log.lastId() : null,
       snapshotIndex: snapshot?.meta.index ?? null,
+      repeats: 0,
     });
     unstable.acceptInProgress();
     if (snapshot !== null) core.log.handOutTo(snapshot.meta.index);
@@ -240,8 +243,10 @@ export class RawNode {
   advance(now: Millis): void {
     const core = this.#core;
     core.advanceTo(now);
-    const batch = this.#batches.shift();
+    const batch = this.#batches[0];
     assert(batch !== undefined, 'more Readys advanced than handed out');
+    if (batch.repeats > 0) batch.repeats -= 1;
+    else this.#batches.shift();
     if (batch.hard !== null) core.durable = batch.hard;
     // The log may have been overwritten and written back in a later term while this was under way:
     // then only the answer to the later write counts, and its batch covers this one too.
@@ -258,6 +263,21 @@ export class RawNode {
   status(now: Millis): RaftStatus {
     this.#core.advanceTo(now);
     return statusOf(this.#core);
+  }
+
+  #noteBatch(batch: Batch): void {
+    const newest = this.#batches.at(-1);
+    const repeats =
+      newest !== undefined &&
+      batch.hard === null &&
+      batch.snapshotIndex === null &&
+      newest.hard === null &&
+      newest.snapshotIndex === null &&
+      newest.term === batch.term &&
+      newest.lastId?.index === batch.lastId?.index &&
+      newest.lastId?.term === batch.lastId?.term;
+    if (repeats) newest.repeats += 1;
+    else this.#batches.push(batch);
   }
 
   #snapshotDurable(index: Index): void {

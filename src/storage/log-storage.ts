@@ -26,12 +26,15 @@ import {
   snapshotKey,
 } from './records.ts';
 import { dataCorrupt, dataForeign, openFailure } from './refusals.ts';
+import { isNoRoom, openWithRoom } from './room.ts';
 
 export interface OpenOptions {
   /** Who is expected to live here; null to take whoever does. */
   readonly expected: Pick<Identity, 'clusterId' | 'nodeId'> | null;
   /** Waits this long for another process (a passing `status`) to let go of the directory. */
   readonly lockWait?: { readonly clock: Clock; readonly maxMs: number };
+  /** Lets writes wait for room on a full disk; without it they fail, and all later ones. */
+  readonly roomWait?: Clock;
 }
 
 /** How often a locked directory is tried again. */
@@ -50,7 +53,12 @@ export async function openLogStorage(dir: string, options: OpenOptions): Promise
   try {
     const contents = await readStore(store);
     checkExpected(dir, contents.identity, identity);
-    return new LevelLogStorage(store, image(contents));
+    const { roomWait } = options;
+    const reopen =
+      roomWait === undefined
+        ? null
+        : (isOver: () => boolean) => openWithRoom(dir, roomWait, isOver);
+    return new LevelLogStorage(store, image(contents), reopen);
   } catch (error) {
     await store.close();
     throw error;
@@ -164,16 +172,23 @@ interface Write {
   sync: boolean;
 }
 
+/** Opens the store again when there is room; null where nobody waits for that. */
+type Reopen = ((isOver: () => boolean) => Promise<Store>) | null;
+
 class LevelLogStorage implements LogStorage {
-  readonly #store: Store;
+  #store: Store;
   readonly #image: LogImage;
+  readonly #reopen: Reopen;
   #next: Write = { operations: [], waiters: [], sync: false };
   #flushing: Promise<void> | null = null;
   #failure: OperatingError | null = null;
+  #full = false;
+  #closing = false;
 
-  constructor(store: Store, log: LogImage) {
+  constructor(store: Store, log: LogImage, reopen: Reopen) {
     this.#store = store;
     this.#image = log;
+    this.#reopen = reopen;
   }
 
   initialState(): ReturnType<LogReader['initialState']> {
@@ -219,7 +234,12 @@ class LevelLogStorage implements LogStorage {
     return this.#write([...deletions(gone), put(snapshotKey, encodeSnapshot(snapshot))], true);
   }
 
+  isFull(): boolean {
+    return this.#full;
+  }
+
   async close(): Promise<void> {
+    this.#closing = true;
     await this.#flushing;
     await this.#store.close();
   }
@@ -244,12 +264,35 @@ class LevelLogStorage implements LogStorage {
         await this.#store.batch(write.operations, { sync: write.sync });
         for (const { resolve } of write.waiters) resolve();
       } catch (error) {
+        if (this.#failure === null && isNoRoom(error) && (await this.#hasRoomFor(write))) continue;
         // After a failed fsync nobody knows what is on disk, so it is never tried again.
         this.#failure ??= writeFailure(error);
         for (const { reject } of write.waiters) reject(this.#failure);
       }
     }
     this.#flushing = null;
+  }
+
+  /** Waits for room, and puts `write` first among what is to be written; false if it cannot be. */
+  async #hasRoomFor(write: Write): Promise<boolean> {
+    if (this.#reopen === null) return false;
+    this.#full = true;
+    try {
+      await this.#store.close();
+      this.#store = await this.#reopen(() => this.#closing);
+    } catch (error) {
+      this.#failure = writeFailure(error);
+      return false;
+    } finally {
+      this.#full = false;
+    }
+    const later = this.#next;
+    this.#next = {
+      operations: [...write.operations, ...later.operations],
+      waiters: [...write.waiters, ...later.waiters],
+      sync: true,
+    };
+    return true;
   }
 }
 

@@ -64,6 +64,7 @@ export class MemoryDisk {
       ...readerOf(memory),
       append: (batch: LogBatch, sync: boolean) => write((image) => void image.change(batch), sync),
       compact: (snapshot: Snapshot) => write((image) => void image.compact(snapshot), true),
+      isFull: () => false,
       close: () => Promise.resolve(),
     };
   }

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Child, type ChildOptions } from './children.ts';
 import { until } from './clock.ts';
+import { Disk, type DiskKind } from './disk.ts';
 import { inNamespace } from './namespace.ts';
 import { failure, must, type Outcome, type RunOptions, run } from './shell.ts';
 import type { Footprint } from './teardown.ts';
@@ -30,8 +31,10 @@ export class Host {
   readonly mac: string;
   readonly address: string;
   readonly address6: string | null;
-  /** Given to the CLI as --data-dir; made by `init` and `join`. */
-  readonly dataDir: string;
+  #dataDir: string;
+  #disk: Disk | null = null;
+  /** The program that runs here. */
+  program = launcher;
   readonly directory: string;
   readonly #children = new Set<Child>();
   #agent: Child | null = null;
@@ -43,8 +46,25 @@ export class Host {
     this.address = `10.77.0.${10 + number}`;
     this.address6 = ipv6 ? `fd77::${10 + number}` : null;
     this.directory = join(footprint.directory, name);
-    this.dataDir = join(this.directory, 'data');
+    this.#dataDir = join(this.directory, 'data');
     mkdirSync(this.directory, { recursive: true });
+  }
+
+  /** Given to the CLI as --data-dir; made by `init` and `join`. */
+  get dataDir(): string {
+    return this.#dataDir;
+  }
+
+  /** The disk of its own that the data directory is on. */
+  get disk(): Disk {
+    if (this.#disk === null) throw new Error(`${this.name} has no disk of its own`);
+    return this.#disk;
+  }
+
+  /** Puts the data directory, which is not there yet, on a disk of its own. */
+  async useDisk(kind: DiskKind): Promise<void> {
+    this.#disk = await Disk.create(kind, join(this.directory, 'disk.img'));
+    this.#dataDir = `${this.#disk.path}/data`;
   }
 
   /** Brings the interfaces up. */
@@ -66,7 +86,7 @@ export class Host {
 
   /** Runs `holdfast ARGS --data-dir …` on the host. */
   cli(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
-    return this.exec([launcher, ...args, '--data-dir', this.dataDir], options);
+    return this.exec([this.program, ...args, '--data-dir', this.dataDir], options);
   }
 
   /** The standard output of a CLI call that must succeed. */
@@ -122,7 +142,7 @@ export class Host {
   /** Starts the agent and waits until it takes admin connections. */
   async startAgent(args: readonly string[] = []): Promise<Child> {
     if (this.agentRuns) throw new Error(`an agent runs on ${this.name} already`);
-    const argv = [launcher, 'agent', '--data-dir', this.dataDir, ...args];
+    const argv = [this.program, 'agent', '--data-dir', this.dataDir, ...args];
     const agent = this.spawn(argv, { log: 'agent' });
     this.#agent = agent;
     await until(
@@ -164,6 +184,8 @@ export class Host {
     const children = [...this.#children];
     for (const child of children) child.signalGroup('SIGKILL');
     await Promise.all(children.map(({ ended }) => ended));
+    await this.#disk?.[Symbol.asyncDispose]();
+    this.#disk = null;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { DiskKind } from './disk.ts';
 import { Switch } from './faults.ts';
 import { Host } from './host.ts';
 import { must } from './shell.ts';
@@ -23,6 +24,10 @@ export interface LabOptions {
   readonly hosts?: number;
   /** Gives everybody an IPv6 address and the lab a second VIP. */
   readonly ipv6?: boolean;
+  /** Gives each host's data directory a disk of its own. */
+  readonly disks?: DiskKind;
+  /** The launcher of the Holdfast that the hosts run at first (default: the built one). */
+  readonly program?: string;
 }
 
 export interface Lab {
@@ -63,7 +68,8 @@ const vip4 = '10.77.0.100';
 const vip6 = 'fd77::100';
 let labsMade = 0;
 
-export async function createLab({ hosts = 3, ipv6 = false }: LabOptions = {}): Promise<Lab> {
+export async function createLab(options: LabOptions = {}): Promise<Lab> {
+  const { hosts = 3, ipv6 = false, disks } = options;
   requireRoot();
   sweepDeadLabs();
   const sequence = ++labsMade;
@@ -78,6 +84,10 @@ export async function createLab({ hosts = 3, ipv6 = false }: LabOptions = {}): P
     const stations = names.map((name, i) => new Host(footprint, name, i + 1, ipv6));
     const switchNamespace = `${footprint.prefix}switch`;
     await wire(switchNamespace, stations, ipv6);
+    for (const station of stations) station.program = options.program ?? station.program;
+    if (disks !== undefined) {
+      await Promise.all(stations.slice(0, hosts).map((host) => host.useDisk(disks)));
+    }
     return assemble({ footprint, stations, switchNamespace, ipv6, forget });
   } catch (error) {
     tearDown(footprint);

@@ -167,7 +167,17 @@ function noSums(): Sums {
     lastedMs: 0,
     slowestMs: 0,
     slowestSeed: 0,
-    gaps: { crash: [], stop: [], link: [], deaf: [], mute: [], disruption: [] },
+    gaps: {
+      crash: [],
+      stop: [],
+      link: [],
+      deaf: [],
+      mute: [],
+      full: [],
+      blackout: [],
+      'all-full': [],
+      disruption: [],
+    },
   };
 }
 

@@ -65,6 +65,7 @@ export class SimDisk {
   #queue: Write[] = [];
   #writing: Write[] = [];
   #stalledUntil: Millis = 0;
+  #fullUntil: Millis = 0;
   #failsNext = false;
   /** A store that failed once takes nothing more until it is opened anew. */
   #broken = false;
@@ -99,6 +100,16 @@ export class SimDisk {
     this.#stalledUntil = Math.max(this.#stalledUntil, until);
   }
 
+  /** There is no room until `until`: writes wait for it, and the process knows. */
+  fill(until: Millis): void {
+    this.stall(until);
+    this.#fullUntil = Math.max(this.#fullUntil, until);
+  }
+
+  get isFull(): boolean {
+    return this.#world.now < this.#fullUntil;
+  }
+
   /** The next write ends in an error, whatever of it got to the platters. */
   failNext(): void {
     this.#failsNext = true;
@@ -107,6 +118,7 @@ export class SimDisk {
   /** Fast and even from now on; a write under way still takes its time. */
   heal(): void {
     this.#stalledUntil = 0;
+    this.#fullUntil = 0;
     this.#timing = calmDisk;
     this.#failsNext = false;
   }
@@ -214,6 +226,10 @@ export class SimLogStorage implements LogStorage {
   compact(snapshot: Snapshot): Promise<void> {
     this.#memory.compact(snapshot);
     return this.#issue({ kind: 'compact', snapshot });
+  }
+
+  isFull(): boolean {
+    return this.#disk.isFull;
   }
 
   close(): Promise<void> {

@@ -10,7 +10,17 @@ import { newestLeader, type SimHost } from './host.ts';
 import type { SimNet } from './net.ts';
 import type { World } from './world.ts';
 
-const kinds = ['crash', 'stop', 'link', 'deaf', 'mute', 'disruption'] as const;
+const kinds = [
+  'crash',
+  'stop',
+  'link',
+  'deaf',
+  'mute',
+  'full',
+  'blackout',
+  'all-full',
+  'disruption',
+] as const;
 export type DrillKind = (typeof kinds)[number];
 
 /** How long the VIP was away, for the drills that move it. */
@@ -32,6 +42,11 @@ const STOP_BOUND_MS = 100;
 /** A leader that may not hold the VIP looks for a successor at its next slow tick. */
 const LINK_BOUND_MS = 400;
 const DISRUPTION_MS = 3_000;
+/** Noticed at a slow tick; then the others are given a second to say how their disks are. */
+const FULL_BOUND_MS = 1_700;
+const ALL_FULL_MS = 3_000;
+/** Until hosts whose power went are started again. */
+const DARK_MS = 500;
 
 /** A crash is noticed after E and the jitter; one split vote costs a promise more. */
 function crashBoundMs(timing: Timing): Millis {
@@ -50,15 +65,18 @@ export async function drill(parts: DrillParts): Promise<DrillResult | null> {
   const timing = leader.timing();
   world.note('WORLD', `drill: ${kind} (E ${timing.promiseMs})`);
   if (kind === 'disruption') return disrupt(parts, leader, random);
-  const gapMs = await gap(parts, leader, strike(kind, leader, parts));
+  if (kind === 'all-full') return fillAll(parts, leader);
+  // After a blackout anybody may be the next.
+  const former = kind === 'blackout' ? null : leader;
+  const gapMs = await gap(parts, former, strike(kind, leader, parts));
   return { kind, timing, gapMs };
 }
 
 /** Takes the VIP from `leader`; returns how long it may be away, ms. */
 function strike(
-  kind: Exclude<DrillKind, 'disruption'>,
+  kind: Exclude<DrillKind, 'disruption' | 'all-full'>,
   leader: SimHost,
-  { net, hosts }: DrillParts,
+  { net, hosts, world }: DrillParts,
 ): Millis {
   const timing = leader.timing();
   switch (kind) {
@@ -71,6 +89,16 @@ function strike(
     case 'link':
       leader.setLink(false);
       return LINK_BOUND_MS;
+    case 'full':
+      leader.disk.fill(world.now + 10 * FULL_BOUND_MS);
+      return FULL_BOUND_MS;
+    case 'blackout':
+      // All lose their power at once, and what they had not synced.
+      for (const host of hosts) host.powerCut();
+      world.after(DARK_MS, () => {
+        for (const host of hosts) host.start();
+      });
+      return DARK_MS + 1.1 * longestOwed(hosts) + crashBoundMs(timing);
     case 'deaf':
       // It goes on renewing promises until it notices that nobody answers, E later (rule R9).
       for (const host of hosts) net.cut(host.id, leader.id);
@@ -87,7 +115,7 @@ function strike(
  * From now until another host answers; a failure beyond `bound`. That a killed holder's kernel goes
  * on answering for a while helps nobody: who would serve is dead.
  */
-async function gap(parts: DrillParts, former: SimHost, bound: Millis): Promise<Millis> {
+async function gap(parts: DrillParts, former: SimHost | null, bound: Millis): Promise<Millis> {
   const { world, hosts, vip } = parts;
   const began = world.now;
   let found: Millis | null = null;
@@ -98,6 +126,25 @@ async function gap(parts: DrillParts, former: SimHost, bound: Millis): Promise<M
   const gapMs = (found ?? Number.POSITIVE_INFINITY) - began;
   if (gapMs > bound) world.fail('quick-failover', `the VIP was away for ${gapMs.toFixed(0)} ms`);
   return gapMs;
+}
+
+/** What rule R2 makes a host wait for after its start, ms: a shorter E has not shortened it. */
+function longestOwed(hosts: readonly SimHost[]): Millis {
+  return Math.max(...hosts.map(({ disk }) => disk.platters.hard.promiseMaxMs));
+}
+
+/** Nobody can write: whoever leads goes on leading, and holds the VIP. */
+async function fillAll({ world, hosts, vip }: DrillParts, leader: SimHost): Promise<null> {
+  const term = leader.lease?.term;
+  const until = world.now + ALL_FULL_MS;
+  for (const host of hosts) host.disk.fill(until);
+  await world.run(until + 1_000, () => {
+    const { lease } = leader;
+    if (lease?.role !== 'leader' || lease.term !== term || !leader.answers(vip)) {
+      world.fail('kept-on-full-disks', `${leader.id} gave up the VIP, and nobody could take it`);
+    }
+  });
+  return null;
 }
 
 /** One follower flaps, restarts and sleeps; whoever leads goes on leading. */

@@ -190,6 +190,14 @@ const catalogue: Readonly<Record<FaultKind, Fault>> = {
     faults.note(`${host.id}'s disk stalls for ${ms.toFixed(0)} ms`);
     host.disk.stall(faults.parts.world.now + ms);
   },
+  /** One host's, or everybody's at once, as when all logs grow alike. */
+  'disk-full'(faults) {
+    const { hosts, world } = faults.parts;
+    const ms = faults.duration();
+    const full = faults.random() < 0.3 ? hosts : [faults.victim()];
+    faults.note(`no space left on ${names(full)} for ${ms.toFixed(0)} ms`);
+    for (const host of full) host.disk.fill(world.now + ms);
+  },
   'disk-error'(faults) {
     faults.victim().failDisk();
   },

@@ -92,7 +92,7 @@ function report(sums: Sums, earlier: number, seconds: number): void {
       `slowest recovery ${sums.slowestMs.toFixed(0)} ms (seed ${sums.slowestSeed}); ` +
       `${seconds.toFixed(1)} s, ${((seeds - earlier) / seconds).toFixed(1)} seeds a second`,
   );
-  for (const kind of ['crash', 'stop', 'link', 'deaf', 'mute'] as const)
+  for (const kind of ['crash', 'stop', 'link', 'deaf', 'mute', 'full', 'blackout'] as const)
     console.log(away(kind, sums.gaps[kind]));
 }
 

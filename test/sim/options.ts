@@ -23,6 +23,7 @@ export const faultKinds = [
   'bridge',
   'siege',
   'disk-stall',
+  'disk-full',
   'disk-error',
   'clock-rate',
   'wall-clock',

@@ -40,10 +40,10 @@ export interface LoneNode extends AsyncDisposable {
   readonly failed: Promise<unknown>;
 }
 
-/** Starts the node of `dir`; resolves when it leads. */
+/** Starts the node of `dir`; resolves when it leads. It waits for room as the agent does. */
 export async function startLoneNode(dir: string): Promise<LoneNode> {
   const clock = systemClock();
-  const storage = await openLogStorage(dir, { expected: identity });
+  const storage = await openLogStorage(dir, { expected: identity, roomWait: clock });
   const { promise: failed, resolve: onFatal } = Promise.withResolvers<unknown>();
   const node = new ClusterNode(
     { selfId: 'a' },

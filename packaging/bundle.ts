@@ -1,0 +1,45 @@
+/**
+ * Bundles the program: three entry points (the CLI with the agent, the worker, its carrier) over shared
+ * chunks, so that a command loads only what it needs. The same sources give the same bytes.
+ * Packages with native parts stay outside and are found in node_modules.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build, type Plugin } from 'esbuild';
+
+export const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** They load shared objects from beside their own files. */
+const native = ['koffi', 'classic-level'];
+
+/** Bundled CommonJS packages call `require` for Node's own modules, which ESM does not have. */
+const banner =
+  "import { createRequire as holdfastRequire } from 'node:module';" +
+  'const require = holdfastRequire(import.meta.url);';
+
+/** @param target a directory that is not there yet. */
+export async function bundle(target: string, plugins: readonly Plugin[] = []): Promise<void> {
+  await mkdir(target, { recursive: true });
+  await build({
+    absWorkingDir: root,
+    entryPoints: {
+      main: 'src/main.ts',
+      worker: 'src/lb/worker.ts',
+      carrier: 'src/lb/carrier-thread.ts',
+    },
+    outdir: target,
+    chunkNames: '[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    external: native,
+    banner: { js: banner },
+    legalComments: 'none',
+    logLevel: 'warning',
+    plugins: [...plugins],
+  });
+  await writeFile(join(target, 'package.json'), '{ "type": "module" }\n');
+}
