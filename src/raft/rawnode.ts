@@ -213,6 +213,7 @@ export class RawNode {
       lastId: unstable.length > 0 ? core.log.lastId() : null,
       snapshotIndex: snapshot?.meta.index ?? null,
     });
+    this.#foreseeDurable(core.durable);
     unstable.acceptInProgress();
     if (snapshot !== null) core.log.handOutTo(snapshot.meta.index);
 
@@ -242,7 +243,7 @@ export class RawNode {
     core.advanceTo(now);
     const batch = this.#batches.shift();
     assert(batch !== undefined, 'more Readys advanced than handed out');
-    if (batch.hard !== null) core.durable = batch.hard;
+    if (batch.hard !== null) this.#foreseeDurable(batch.hard);
     // The log may have been overwritten and written back in a later term while this was under way:
     // then only the answer to the later write counts, and its batch covers this one too.
     const current = batch.term === core.term;
@@ -258,6 +259,13 @@ export class RawNode {
   status(now: Millis): RaftStatus {
     this.#core.advanceTo(now);
     return statusOf(this.#core);
+  }
+
+  /** A write under way that shortens the promise may be on disk already, and a later one not. */
+  #foreseeDurable(known: HardState): void {
+    const underWay = this.#batches.map(({ hard }) => hard?.promiseMaxMs ?? known.promiseMaxMs);
+    const promiseMaxMs = Math.min(known.promiseMaxMs, ...underWay);
+    this.#core.durable = { ...known, promiseMaxMs };
   }
 
   #snapshotDurable(index: Index): void {
@@ -299,9 +307,7 @@ export class RawNode {
     const last = this.#hard;
     return (
       hard !== null &&
-      (hard.term !== last.term ||
-        hard.vote !== last.vote ||
-        hard.promiseMaxMs !== last.promiseMaxMs)
+      (hard.term !== last.term || hard.vote !== last.vote || hard.promiseMaxMs > last.promiseMaxMs)
     );
   }
 }

@@ -63,7 +63,7 @@ export interface Options {
 }
 
 /** ρ of LEASE: the promise arithmetic holds up to it, so the simulator goes to its edge. */
-const DRIFT_BOUND = 0.01;
+export const DRIFT_BOUND = 0.01;
 
 const timings: readonly Timing[] = [
   { heartbeatMs: 30, promiseMs: 230, jitterMs: 60 },
