@@ -11,7 +11,7 @@ import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
 import { type Prng, prng } from './base/prng.ts';
 import { eligibilityOf, type VipDuty } from './cluster/assign.ts';
-import { Control } from './cluster/control.ts';
+import { Control, type ControlPorts } from './cluster/control.ts';
 import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
 import { SelfReporter } from './cluster/self-report.ts';
@@ -366,7 +366,7 @@ class Agent {
 
   #newRpc(): Rpc {
     const { config, log, clock, paths, pki } = this.#parts;
-    const control = new Control({
+    const ports: ControlPorts = {
       node: this.#node,
       clock,
       crypto: systemCrypto(),
@@ -376,7 +376,7 @@ class Agent {
       renewCertificate: async () =>
         new Date((await this.#renewal.renew()).notAfterMs).toISOString(),
       unsupportedDataPath,
-    });
+    };
     return new Rpc({
       listen: listenAt(config.listen, defaultGrpcPort),
       advertise: config.advertise,
@@ -391,7 +391,8 @@ class Agent {
       random: this.#random,
       log,
       standingOf: (id) => standing(this.#node.view().state, id),
-      operations: control,
+      operations: new Control(ports),
+      forwarded: new Control({ ...ports, peer: null }),
       local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
       deliver: (message) => this.#node.receive(message),
       onUnreachable: (id) => this.#node.reportUnreachable(id),

@@ -31,9 +31,10 @@ export interface Brain {
 
 /** What the workload asks of a node; most of them only a leader can grant. */
 export type Request =
-  | { readonly type: 'write'; readonly value: string }
-  /** @param floor the highest index acknowledged to anybody when this was asked. */
-  | { readonly type: 'read'; readonly floor: Index }
+  /** @param floor how far answers to anybody had seen the log when this was asked. */
+  | { readonly type: 'write'; readonly value: string; readonly floor: Index }
+  /** @param hops how often it was passed on to whom the member asked took for the leader. */
+  | { readonly type: 'read'; readonly floor: Index; readonly hops: number }
   | { readonly type: 'add'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
   | { readonly type: 'retime'; readonly timing: Timing }
