@@ -14,6 +14,7 @@ import { eligibilityOf, type VipDuty } from './cluster/assign.ts';
 import { Control, type ControlPorts } from './cluster/control.ts';
 import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
+import { defaultHoldDown } from './cluster/preference.ts';
 import { SelfReporter } from './cluster/self-report.ts';
 import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
 import { agentMarginMs } from './cluster/timing.ts';
@@ -290,7 +291,10 @@ class Agent {
   #newNode(): ClusterNode {
     const { config, clock, storage, log } = this.#parts;
     return new ClusterNode(
-      { selfId: config.node.id },
+      {
+        selfId: config.node.id,
+        holdDown: { ...defaultHoldDown, holdMs: config.preemptDelaySeconds * 1_000 },
+      },
       {
         clock,
         storage,

@@ -5,6 +5,7 @@ import type { Prng } from '../base/prng.ts';
 import type { Index, NodeId } from '../raft/types.ts';
 import type { CompactionLimits } from './compaction.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
+import type { HoldDown } from './preference.ts';
 import type { ClusterState } from './state.ts';
 
 /** What one append carries, and what may be under way to one peer and uncommitted in all. */
@@ -46,4 +47,6 @@ export interface NodePorts {
 export interface NodeOptions {
   readonly selfId: NodeId;
   readonly compaction?: CompactionLimits;
+  /** How long a preferred host must be able to lead before it gets the leadership back. */
+  readonly holdDown?: HoldDown;
 }

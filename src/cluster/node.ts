@@ -28,6 +28,7 @@ import {
 } from './node-ports.ts';
 import type { SavedSnapshot } from './operations.ts';
 import { PeerList } from './peer-list.ts';
+import { defaultHoldDown } from './preference.ts';
 import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
@@ -104,6 +105,7 @@ export class ClusterNode {
     this.#peers = new PeerList(clock, options.selfId, ports.transport);
     this.#chores = new Chores({
       log: ports.log,
+      holdDown: options.holdDown ?? defaultHoldDown,
       promote: (ids) => this.propose({ type: 'promote-members', ids }),
       handOn: (to) => this.transfer(to),
     });
@@ -417,11 +419,15 @@ export class ClusterNode {
     const before = this.#published;
     this.#published = view;
     this.#transitions.saw(view);
+    this.#chores.saw(view.leader, view.term, view.atMs);
     const { role, term, leader } = view;
     if (role !== before.role || term !== before.term || leader !== before.leader) {
       this.#ports.log.info('node.role', { role, term, leader });
     }
     for (const listener of this.#listeners) listener(view);
+    // Who may not hold the VIP leads only to hand the log on, as soon as it may.
+    const begun = view.ownTermApplied && !before.ownTermApplied;
+    if (begun && !this.#eligibility.eligible) this.#doChores();
   }
 
   #onLate(): void {
@@ -436,8 +442,14 @@ export class ClusterNode {
       const { state } = this.#machine;
       this.#peers.set(state);
       if (this.#lease.role !== 'leader') return;
-      this.#chores.look(this.raftStatus(), state, this.#eligibility.eligible);
+      this.#doChores();
     });
+  }
+
+  #doChores(): void {
+    const { state } = this.#machine;
+    const { eligible } = this.#eligibility;
+    this.#chores.look(this.raftStatus(), state, eligible, this.#ports.clock.now());
   }
 
   /**

@@ -145,6 +145,19 @@ test('electionTimeout() spreads, prefers and holds the ineligible back by E/2', 
   assert.equal(electionTimeout({ ...base, priority: -1_000 }), 320);
 });
 
+test('electionTimeout() of no priority keeps the only candidate waiting for long', () => {
+  const base = { promiseMs: 230, jitterMs: 60 };
+  for (let priority = -12; priority <= 12; priority++) {
+    for (const draw of [0, 0.5, 1 - Number.EPSILON]) {
+      for (const eligible of [true, false]) {
+        const timeout = electionTimeout({ ...base, draw, eligible, priority });
+        assert.ok(timeout >= 230, `${priority} would campaign under its own promise`);
+        assert.ok(timeout <= 230 + 2 * 60 + (eligible ? 0 : 115), `${priority} waits ${timeout}`);
+      }
+    }
+  }
+});
+
 test('retryAfter() waits for as many promises as are needed, and not for ever', () => {
   const config = { incoming: names(5), outgoing: [] };
   const votes = new Map([['a', true]]);

@@ -17,6 +17,8 @@ export interface Brain {
   snapshotResult(to: NodeId, ok: boolean): void;
   config(): MemberConfig;
   timing(): Timing;
+  /** A voter that would rather lead than this node, if there is one. */
+  preferred(): NodeId | null;
   /** How far it has applied the log. */
   readonly applied: Index;
   /** Whether its transport was told where this peer is. */

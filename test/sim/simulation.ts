@@ -229,6 +229,8 @@ class Run {
     const [leader] = leaders;
     if (leader === undefined) return 'nobody leads';
     if (leaders.length > 1) return `${leaders.map((host) => host.id).join(' and ')} lead`;
+    const preferred = leader.brain?.preferred() ?? null;
+    if (preferred !== null) return `${preferred} is preferred to ${leader.id}`;
     if (!leader.answers(VIP)) return `${leader.id} leads without the VIP`;
     if (this.#lan.neighbourCache !== leader.id) return 'the neighbours look elsewhere for the VIP';
     const config = leader.config();
