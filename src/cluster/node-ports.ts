@@ -2,6 +2,7 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
+import type { RaftConfig } from '../raft/config.ts';
 import type { Index, NodeId } from '../raft/types.ts';
 import type { CompactionLimits } from './compaction.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
@@ -40,6 +41,8 @@ export interface NodePorts {
   readonly yieldToIo: (callback: () => void) => void;
   /** Told after each entry or snapshot that was applied; for whoever checks a node from outside. */
   readonly onApplied?: (index: Index, state: ClusterState) => void;
+  /** Told of everything that the core does. */
+  readonly trace?: RaftConfig['trace'];
   /** The node cannot go on (a broken invariant, a failed write, an entry it does not know). */
   readonly onFatal: (error: unknown) => void;
 }

@@ -94,6 +94,7 @@ export class ClusterNode {
         clockDrift,
         priority: memberById(state, options.selfId)?.priority ?? 0,
         rng: ports.rng,
+        ...(ports.trace === undefined ? {} : { trace: ports.trace }),
       },
       ports.storage,
       clock.now(),

@@ -26,8 +26,8 @@ export interface VoteRequest extends Envelope {
    */
   readonly release: Release | null;
   /**
-   * The candidate's, for whoever reads a trace: it moves timers and decides no vote, because the one
-   * who is refused may be the only one who can lead.
+   * The candidate's, for whoever reads a trace: it moves timers and decides no vote, because who is
+   * refused may be the only one who can lead.
    */
   readonly priority: number;
 }

@@ -29,6 +29,7 @@ import { nextDeadline, step, tick } from './raft.ts';
 import type { Ready } from './ready.ts';
 import { flush, handleOwnAppend, handleSnapshotStatus, handleUnreachable } from './replication.ts';
 import { type RaftStatus, statusOf } from './status.ts';
+import { Tracer } from './trace.ts';
 import { releaseLease, transferLeader } from './transfer.ts';
 import type {
   ConfChange,
@@ -63,6 +64,7 @@ interface Batch {
 
 export class RawNode {
   readonly #core: Core;
+  readonly #tracer: Tracer | null;
   readonly #batches: Batch[] = [];
   /** What was last handed out. */
   #hard: HardState;
@@ -76,12 +78,15 @@ export class RawNode {
     this.#core = new Core(config, storage, now);
     this.#hard = this.#core.durable;
     this.#lease = leaseView(this.#core, idleLease);
+    this.#tracer = config.trace === undefined ? null : new Tracer(this.#core, config.trace);
   }
 
   /** Handles a message that the codec has checked. `now` is read after it was received. */
   step(now: Millis, message: Message): void {
     this.#core.advanceTo(now);
+    this.#tracer?.received(message);
     step(this.#core, message);
+    this.#tracer?.look();
   }
 
   /**
@@ -91,6 +96,7 @@ export class RawNode {
   tick(now: Millis): void {
     this.#core.advanceTo(now);
     tick(this.#core);
+    this.#tracer?.look();
   }
 
   /** When `tick` is next due, on the same clock; Infinity for nothing due. */
@@ -109,13 +115,17 @@ export class RawNode {
    * configuration.
    */
   proposeConfChange(change: ConfChange, data: Uint8Array): ProposeResult {
-    return proposeConfChange(this.#core, change, data);
+    const result = proposeConfChange(this.#core, change, data);
+    if (result.ok) this.#tracer?.confChangeProposed(change);
+    return result;
   }
 
   /** Puts the change of the entry being applied in force; returns the configuration after it. */
   applyConfChange(now: Millis, change: ConfChange): MemberConfig {
     this.#core.advanceTo(now);
-    return applyConfChange(this.#core, change);
+    const config = applyConfChange(this.#core, change);
+    this.#tracer?.confChangeApplied();
+    return config;
   }
 
   /** The configuration change being applied turned out to be void. */
@@ -200,6 +210,7 @@ export class RawNode {
     if (core.leadership?.reads.wantsRound) startRound(core, core.leadership);
     if (core.leadership?.flushDue) flush(core, core.leadership);
     this.#lease = leaseView(core, this.#lease);
+    this.#tracer?.look();
 
     const { unstable } = core.log;
     const entries = unstable.nextEntries();
@@ -229,6 +240,7 @@ export class RawNode {
       failedReads: core.failedReads,
       lease: this.#lease,
     };
+    this.#traceReady(ready);
     core.messages = [];
     core.afterAppend = [];
     core.readStates = [];
@@ -253,12 +265,19 @@ export class RawNode {
     if (core.leadership !== null && current) {
       handleOwnAppend(core, core.leadership, core.log.stableIndex);
     }
+    this.#tracer?.look();
   }
 
   /** Where this node stands at `now`. */
   status(now: Millis): RaftStatus {
     this.#core.advanceTo(now);
     return statusOf(this.#core);
+  }
+
+  #traceReady({ messages, afterAppend }: Ready): void {
+    if (this.#tracer === null) return;
+    this.#tracer.ready();
+    for (const message of [...messages, ...afterAppend]) this.#tracer.sent(message);
   }
 
   /** A write under way that shortens the promise may be on disk already, and a later one not. */

@@ -105,6 +105,7 @@ export class NodeBrain implements Brain, Transport {
         sink: { update: (lease) => this.#leaseIs(lease) },
         log,
         rng,
+        ...(around.trace === undefined ? {} : { trace: around.trace }),
         yieldToIo: (callback) => clock.post('immediate', callback),
         onFatal: (error) => around.died(error),
       },

@@ -4,6 +4,7 @@
  */
 import type { Prng } from '../../src/base/prng.ts';
 import type { Member } from '../../src/cluster/state.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import type { Message } from '../../src/raft/message.ts';
 import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
 import type { SimLogStorage } from './disk.ts';
@@ -60,6 +61,8 @@ export interface Surroundings {
   /** The program cannot go on. */
   died(error: unknown): void;
   note(text: string): void;
+  /** Of everything that the core does; undefined where nobody listens. */
+  readonly trace: RaftConfig['trace'];
 }
 
 /** What became of a request: the index of a write, the applied index that a read saw. */
