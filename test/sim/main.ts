@@ -3,7 +3,7 @@
  *
  *   node test/sim/main.ts --seeds 1000 [--from 1] [--keep-going]   many seeds; stops at a failure
  *   node test/sim/main.ts --seed 8841 [--steps 5000]               one seed, every event printed
- *     [--trace FILE]              what its cores do, for etcd's TLA+ specification of Raft, as NDJSON
+ *     [--trace FILE]       what its cores do, for the TLA+ specification of etcd, as NDJSON
  *   node test/sim/main.ts --mutants [--only WORD] [--from 1]       is the simulator strong enough?
  *
  * A failure prints the end of its trace and its seed; the seed and the commit reproduce it exactly.
