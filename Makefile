@@ -51,7 +51,7 @@ install: build
 	@$(node) packaging/install.ts
 
 sim: setup
-	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED),--seeds=$(or $(SEEDS),100))
+	@npm run --silent sim -- $(if $(SEED),--seed=$(SEED) $(if $(TRACE),--trace=$(TRACE)),--seeds=$(or $(SEEDS),100))
 
 mutants: setup
 	@npm run --silent mutants

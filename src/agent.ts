@@ -11,10 +11,11 @@ import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
 import { type Prng, prng } from './base/prng.ts';
 import type { VipDuty } from './cluster/assign.ts';
-import { Control } from './cluster/control.ts';
+import { Control, type ControlPorts } from './cluster/control.ts';
 import { diskAlarms } from './cluster/disk-trouble.ts';
 import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
+import { defaultHoldDown } from './cluster/preference.ts';
 import { SelfReporter } from './cluster/self-report.ts';
 import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
 import { agentMarginMs } from './cluster/timing.ts';
@@ -292,7 +293,10 @@ class Agent {
   #newNode(): ClusterNode {
     const { config, clock, storage, log } = this.#parts;
     return new ClusterNode(
-      { selfId: config.node.id },
+      {
+        selfId: config.node.id,
+        holdDown: { ...defaultHoldDown, holdMs: config.preemptDelaySeconds * 1_000 },
+      },
       {
         clock,
         storage,
@@ -371,7 +375,7 @@ class Agent {
 
   #newRpc(): Rpc {
     const { config, log, clock, paths, pki } = this.#parts;
-    const control = new Control({
+    const ports: ControlPorts = {
       node: this.#node,
       clock,
       crypto: systemCrypto(),
@@ -381,7 +385,7 @@ class Agent {
       renewCertificate: async () =>
         new Date((await this.#renewal.renew()).notAfterMs).toISOString(),
       unsupportedDataPath,
-    });
+    };
     return new Rpc({
       listen: listenAt(config.listen, defaultGrpcPort),
       advertise: config.advertise,
@@ -396,7 +400,8 @@ class Agent {
       random: this.#random,
       log,
       standingOf: (id) => standing(this.#node.view().state, id),
-      operations: control,
+      operations: new Control(ports),
+      forwarded: new Control({ ...ports, peer: null }),
       local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
       deliver: (message) => this.#node.receive(message),
       onUnreachable: (id) => this.#node.reportUnreachable(id),

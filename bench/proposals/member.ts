@@ -28,6 +28,10 @@ export interface MemberSettings {
   readonly seed: number;
 }
 
+const noOperations = operationsBy(async (name) => {
+  throw new OperatingError({ code: 'not-supported', message: `no ${name} in this bench` });
+});
+
 async function runMember(settings: MemberSettings): Promise<void> {
   const { material, peerPort } = settings;
   const { nodeId } = material;
@@ -47,9 +51,8 @@ async function runMember(settings: MemberSettings): Promise<void> {
         ? { kind: 'unknown' }
         : { kind: 'member', publicKeyHash: member.publicKeyHash };
     },
-    operations: operationsBy(async (name) => {
-      throw new OperatingError({ code: 'not-supported', message: `no ${name} in this bench` });
-    }),
+    operations: noOperations,
+    forwarded: noOperations,
     local: null,
     deliver: (message) => node.receive(message),
     onUnreachable: (id) => node.reportUnreachable(id),

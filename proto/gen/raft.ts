@@ -121,7 +121,10 @@ export interface MemberConfig {
   autoLeave: boolean;
 }
 
-/** A part of one snapshot; the parts of a call are consecutive from offset 0 to `total_bytes`. */
+/**
+ * A part of one snapshot; the parts of a call are consecutive, up to `total_bytes`. The first is at
+ * offset 0, or where the beginning that the server holds ends.
+ */
 export interface SnapshotChunk {
   formatVersion: number;
   offset: number;
@@ -138,6 +141,8 @@ export interface SnapshotHeader {
   snapshotTerm: number;
   config: MemberConfig | undefined;
   totalBytes: number;
+  /** SHA-256 of the whole data; empty from programs that know of none. */
+  checksum: Uint8Array;
 }
 
 function createBaseEmpty(): Empty {
@@ -1102,7 +1107,16 @@ export const SnapshotChunk: MessageFns<SnapshotChunk> = {
 };
 
 function createBaseSnapshotHeader(): SnapshotHeader {
-  return { from: "", to: "", term: 0, snapshotIndex: 0, snapshotTerm: 0, config: undefined, totalBytes: 0 };
+  return {
+    from: "",
+    to: "",
+    term: 0,
+    snapshotIndex: 0,
+    snapshotTerm: 0,
+    config: undefined,
+    totalBytes: 0,
+    checksum: new Uint8Array(0),
+  };
 }
 
 export const SnapshotHeader: MessageFns<SnapshotHeader> = {
@@ -1127,6 +1141,9 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     }
     if (message.totalBytes !== 0) {
       writer.uint32(56).uint64(message.totalBytes);
+    }
+    if (message.checksum.length !== 0) {
+      writer.uint32(66).bytes(message.checksum);
     }
     return writer;
   },
@@ -1200,6 +1217,14 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
             message.totalBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.checksum = reader.bytes();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1238,7 +1263,11 @@ export const RaftService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
-  /** One snapshot a call; the answer says that it was received whole. */
+  /**
+   * One snapshot a call; the answer says that it was received whole. The server's headers name the
+   * snapshot of which it holds a beginning from a call that broke off, if there is one; the client
+   * may then go on behind it.
+   */
   snapshot: {
     path: "/holdfast.raft.Raft/Snapshot" as const,
     requestStream: true as const,
@@ -1258,7 +1287,11 @@ export interface RaftServer extends UntypedServiceImplementation {
   control: handleClientStreamingCall<RaftMessage, Empty>;
   /** Appends. */
   log: handleClientStreamingCall<RaftMessage, Empty>;
-  /** One snapshot a call; the answer says that it was received whole. */
+  /**
+   * One snapshot a call; the answer says that it was received whole. The server's headers name the
+   * snapshot of which it holds a beginning from a call that broke off, if there is one; the client
+   * may then go on behind it.
+   */
   snapshot: handleClientStreamingCall<SnapshotChunk, Empty>;
 }
 
@@ -1296,7 +1329,11 @@ export interface RaftClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,
   ): ClientWritableStream<RaftMessage>;
-  /** One snapshot a call; the answer says that it was received whole. */
+  /**
+   * One snapshot a call; the answer says that it was received whole. The server's headers name the
+   * snapshot of which it holds a beginning from a call that broke off, if there is one; the client
+   * may then go on behind it.
+   */
   snapshot(callback: (error: ServiceError | null, response: Empty) => void): ClientWritableStream<SnapshotChunk>;
   snapshot(
     metadata: Metadata,

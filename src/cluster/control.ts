@@ -48,8 +48,11 @@ export interface ControlPorts extends ParseOptions {
   readonly crypto: Crypto;
   readonly signer: CertificateSigner;
   readonly localFacts: () => LocalFacts;
-  /** The operations of another member, over the network. */
-  readonly peer: (id: NodeId) => Operations;
+  /**
+   * The operations of another member, over the network; null to ask nobody. Two followers that each
+   * take the other for the leader would else ask each other until the caller gives up.
+   */
+  readonly peer: ((id: NodeId) => Operations) | null;
   /** Renews this node's own certificate; resolves with its new end in RFC 3339. */
   readonly renewCertificate: () => Promise<string>;
 }
@@ -284,8 +287,9 @@ export class Control implements Operations {
   async #leaderElsewhere(): Promise<Operations | null> {
     const { role, leader, state } = this.#ports.node.view();
     if (role === 'leader') return null;
-    if (leader === null) throw notLeader(state, leader);
-    return this.#ports.peer(leader);
+    const { peer } = this.#ports;
+    if (leader === null || peer === null) throw notLeader(state, leader);
+    return peer(leader);
   }
 }
 

@@ -2,9 +2,11 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
+import type { RaftConfig } from '../raft/config.ts';
 import type { Index, NodeId } from '../raft/types.ts';
 import type { CompactionLimits } from './compaction.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
+import type { HoldDown } from './preference.ts';
 import type { ClusterState } from './state.ts';
 
 /** What one append carries, and what may be under way to one peer and uncommitted in all. */
@@ -44,6 +46,8 @@ export interface NodePorts {
   readonly yieldToIo: (callback: () => void) => void;
   /** Told after each entry or snapshot that was applied; for whoever checks a node from outside. */
   readonly onApplied?: (index: Index, state: ClusterState) => void;
+  /** Told of everything that the core does. */
+  readonly trace?: RaftConfig['trace'];
   /** The node cannot go on (a broken invariant, a failed write, an entry it does not know). */
   readonly onFatal: (error: unknown) => void;
 }
@@ -51,4 +55,6 @@ export interface NodePorts {
 export interface NodeOptions {
   readonly selfId: NodeId;
   readonly compaction?: CompactionLimits;
+  /** How long a preferred host must be able to lead before it gets the leadership back. */
+  readonly holdDown?: HoldDown;
 }

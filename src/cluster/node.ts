@@ -31,6 +31,7 @@ import {
 } from './node-ports.ts';
 import type { SavedSnapshot } from './operations.ts';
 import { PeerList } from './peer-list.ts';
+import { defaultHoldDown } from './preference.ts';
 import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
@@ -107,6 +108,7 @@ export class ClusterNode {
         clockDrift,
         priority: memberById(state, options.selfId)?.priority ?? 0,
         rng: ports.rng,
+        ...(ports.trace === undefined ? {} : { trace: ports.trace }),
       },
       ports.storage,
       clock.now(),
@@ -118,6 +120,7 @@ export class ClusterNode {
     this.#peers = new PeerList(clock, options.selfId, ports.transport);
     this.#chores = new Chores({
       log: ports.log,
+      holdDown: options.holdDown ?? defaultHoldDown,
       promote: (ids) => this.propose({ type: 'promote-members', ids }),
       handOn: (to) => this.transfer(to),
     });
@@ -448,11 +451,15 @@ export class ClusterNode {
     const before = this.#published;
     this.#published = view;
     this.#transitions.saw(view);
+    this.#chores.saw(view.leader, view.term, view.atMs);
     const { role, term, leader } = view;
     if (role !== before.role || term !== before.term || leader !== before.leader) {
       this.#ports.log.info('node.role', { role, term, leader });
     }
     for (const listener of this.#listeners) listener(view);
+    // Who may not hold the VIP leads only to hand the log on, as soon as it may.
+    const begun = view.ownTermApplied && !before.ownTermApplied;
+    if (begun && !this.#eligibility.eligible) this.#doChores();
   }
 
   #onLate(): void {
@@ -468,8 +475,13 @@ export class ClusterNode {
       this.#peers.set(state);
       this.#lookAtDisk();
       if (this.#lease.role !== 'leader' || this.#isDiskTroubleNews()) return;
-      this.#chores.look(this.raftStatus(), state, this.eligibility());
+      this.#doChores();
     });
+  }
+
+  #doChores(): void {
+    const { state } = this.#machine;
+    this.#chores.look(this.raftStatus(), state, this.eligibility(), this.#ports.clock.now());
   }
 
   /**

@@ -9,7 +9,7 @@ import { type ClusterState, type Member, memberById } from './state.ts';
 /** More voters make every commit slower and no control plane safer. */
 export const maxVoters = 5;
 
-/** A learner this close behind catches up within the round that promotes it. */
+/** Who is this close behind catches up within the round that promotes it or hands over to it. */
 const maxLagEntries = 16;
 
 /**
@@ -42,26 +42,29 @@ function joinedAt(member: Member | undefined): number {
 }
 
 function isReady(peer: PeerStatus, status: RaftStatus): boolean {
+  return peer.isLearner && peer.recentlyActive && isLevel(peer, status);
+}
+
+/** Whether a peer follows the log so closely that the rest takes a round trip. */
+export function isLevel(peer: PeerStatus, status: RaftStatus): boolean {
+  return peer.state === 'replicate' && peer.match + maxLagEntries >= status.lastIndex;
+}
+
+/** Whether this peer could lead and hold the VIP now. */
+export function ableToLead(peer: PeerStatus, status: RaftStatus, state: ClusterState): boolean {
+  const member = memberById(state, peer.id);
   return (
-    peer.isLearner &&
+    member?.role === 'voter' &&
+    !member.draining &&
     peer.recentlyActive &&
-    peer.state === 'replicate' &&
-    peer.match + maxLagEntries >= status.lastIndex
+    peer.eligibility?.eligible === true &&
+    status.config.voters.includes(peer.id)
   );
 }
 
 /** The best voter to lead next, null where none may: preferred first, then the fullest log. */
 export function bestSuccessor(status: RaftStatus, state: ClusterState): NodeId | null {
-  const able = status.peers.filter((peer) => {
-    const member = memberById(state, peer.id);
-    return (
-      member?.role === 'voter' &&
-      !member.draining &&
-      peer.recentlyActive &&
-      peer.eligibility?.eligible === true &&
-      status.config.voters.includes(peer.id)
-    );
-  });
+  const able = status.peers.filter((peer) => ableToLead(peer, status, state));
   able.sort(
     (left, right) =>
       (memberById(state, right.id)?.priority ?? 0) - (memberById(state, left.id)?.priority ?? 0) ||

@@ -29,6 +29,10 @@ export interface AgentConfig {
   readonly interface: string | null;
   /** This host's interface for a VIP, by its canonical address. */
   readonly interfaces: Readonly<Record<string, string>>;
+  /**
+   * How long a preferred host must be able to lead before this node, leading, hands over to it, s.
+   */
+  readonly preemptDelaySeconds: number;
   readonly log: {
     readonly level: 'debug' | 'info' | 'warn' | 'error';
     readonly format: 'text' | 'json';
@@ -36,6 +40,8 @@ export interface AgentConfig {
 }
 
 export const apiVersion = 'holdfast/v1';
+/** Longer than a host that restarts in a loop lives, by default. */
+export const defaultPreemptDelaySeconds = 30;
 const text = (rule: RegExp, words: string) => z.string().regex(rule, { error: `must be ${words}` });
 const id = text(/^[a-zA-Z0-9-]{1,64}$/, 'an id that init or join wrote');
 const name = text(namePattern, nameRule);
@@ -63,6 +69,11 @@ const schema = z.strictObject({
     .prefault({}),
   interface: interfaceName.nullable().default(null),
   interfaces: z.record(z.string(), interfaceName).default({}),
+  preemptDelaySeconds: z
+    .int({ error: 'must be a whole number of seconds' })
+    .min(1, { error: 'must be at least 1' })
+    .max(3600, { error: 'must be at most 3600' })
+    .default(defaultPreemptDelaySeconds),
   log: z
     .strictObject({
       level: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
@@ -90,13 +101,14 @@ export function parseAgentConfig(document: unknown, path: string): AgentConfig {
 
 /** The document that {@link parseAgentConfig} reads as `config`. */
 export function agentDocument(config: AgentConfig): Readonly<Record<string, unknown>> {
-  const { interface: link, interfaces, ...rest } = config;
+  const { interface: link, interfaces, preemptDelaySeconds, ...rest } = config;
   return {
     apiVersion,
     kind: 'Agent',
     ...rest,
     ...(link === null ? {} : { interface: link }),
     ...(Object.keys(interfaces).length === 0 ? {} : { interfaces }),
+    ...(preemptDelaySeconds === defaultPreemptDelaySeconds ? {} : { preemptDelaySeconds }),
   };
 }
 

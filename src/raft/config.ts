@@ -1,4 +1,5 @@
 /** What a core is built with and what `propose` answers: the values its driver deals in. */
+import type { TraceEvent } from './trace.ts';
 import type { Index, Millis, NodeId, Term, Timing } from './types.ts';
 
 /** Sizes are bytes as `entryBytes` counts them. */
@@ -17,6 +18,8 @@ export interface RaftConfig {
   readonly priority: number;
   /** Uniform draws from [0, 1): the core's only source of chance. */
   readonly rng: () => number;
+  /** Told of everything that the core does, for whoever checks it from outside. */
+  readonly trace?: (event: TraceEvent) => void;
 }
 
 export type ProposeRefusal =

@@ -79,7 +79,7 @@ export class Core {
   vote: NodeId | null;
   leader: NodeId | null = null;
   promiseMaxMs: Millis;
-  /** What the disk is known to hold. */
+  /** What the disk is known to hold; of the promise, the least that it may hold. */
   durable: HardState;
   leadership: Leadership | null = null;
   campaign: Campaign | null = null;
@@ -144,13 +144,13 @@ export class Core {
 
   // What rests on the disk.
 
-  /** Whether term, vote and longest promise are all on disk. */
+  /** Whether term and vote are on disk, and a promise at least as long as the longest. */
   isHardStateDurable(): boolean {
     const { durable } = this;
     return (
       durable.term === this.term &&
       durable.vote === this.vote &&
-      durable.promiseMaxMs === this.promiseMaxMs
+      durable.promiseMaxMs >= this.promiseMaxMs
     );
   }
 

@@ -1,6 +1,6 @@
 /**
  * The follower: takes what the leader of its term sends, promises, and echoes. A promise is made
- * before its echo leaves, and the longest one ever made is on disk before that (rules R1, R2).
+ * before its echo leaves, and the longest one that still binds is on disk before that (R1, R2).
  */
 import { assert, unreachable } from '../base/assert.ts';
 import { campaign, mayCampaign } from './candidate.ts';
@@ -59,7 +59,7 @@ function handleHeartbeat(core: Core, m: Heartbeat): void {
   if (!isPromiseInBounds(m.promiseMs) || core.isReleased(m.term, m.from)) return;
   core.refreshElectionTimer(m.promiseMs);
   core.promise.make(core.now + m.promiseMs, m.term, m.from);
-  core.promiseMaxMs = Math.max(core.promiseMaxMs, m.promiseMs);
+  core.promiseMaxMs = core.promise.echo(core.now, m.promiseMs);
   core.log.commitTo(m.commit);
   core.sendReply({
     type: 'heartbeat-reply',

@@ -128,6 +128,11 @@ export class LeaderLease {
   }
 }
 
+interface EchoedPromise {
+  readonly promiseMs: Millis;
+  readonly until: Millis;
+}
+
 /** What this node promised to whom, whatever its role since; outlives terms, roles and restarts. */
 export class VotePromise {
   /** Rule R2: what an earlier process may have promised; no release ends it. */
@@ -135,10 +140,13 @@ export class VotePromise {
   #until: Millis = 0;
   #term: Term = 0;
   #leader: NodeId | null = null;
+  /** Echoed ones that a restart would owe: each shorter than the one before it, and later over. */
+  #echoed: EchoedPromise[] = [];
 
-  /** `maxMs` is the longest promise that this data directory ever made; 0 for none. */
+  /** `maxMs` is the longest promise that the disk says may still bind this node; 0 for none. */
   constructor(now: Millis, maxMs: Millis, drift: number) {
     this.#earlierUntil = maxMs === 0 ? Number.NEGATIVE_INFINITY : now + outlasting(maxMs, drift);
+    if (maxMs > 0) this.#echoed.push({ promiseMs: maxMs, until: this.#earlierUntil });
   }
 
   /** The instant before which no vote is given and no campaign begun. */
@@ -158,6 +166,16 @@ export class VotePromise {
     this.#until = Math.max(this.#until, until);
     this.#term = term;
     this.#leader = leader;
+  }
+
+  /**
+   * A promise of `promiseMs` is about to be echoed. Returns the longest that a process which starts
+   * anew would have to wait for: longer ones have run out, whoever they were made to.
+   */
+  echo(now: Millis, promiseMs: Millis): Millis {
+    const longer = this.#echoed.filter((each) => each.until > now && each.promiseMs > promiseMs);
+    this.#echoed = [...longer, { promiseMs, until: now + promiseMs }];
+    return longer[0]?.promiseMs ?? promiseMs;
   }
 
   /** Rule R8: ends the promise if it was made to exactly the leadership that let go. */

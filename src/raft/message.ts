@@ -25,7 +25,10 @@ export interface VoteRequest extends Envelope {
    * Set in a campaign that a transfer started, to end the promise made to the leader that let go.
    */
   readonly release: Release | null;
-  /** The candidate's election priority: a voter of higher priority may refuse an equal log. */
+  /**
+   * The candidate's, for whoever reads a trace: it moves timers and decides no vote, because who is
+   * refused may be the only one who can lead.
+   */
   readonly priority: number;
 }
 

@@ -29,6 +29,7 @@ import { nextDeadline, step, tick } from './raft.ts';
 import type { Ready } from './ready.ts';
 import { flush, handleOwnAppend, handleSnapshotStatus, handleUnreachable } from './replication.ts';
 import { type RaftStatus, statusOf } from './status.ts';
+import { Tracer } from './trace.ts';
 import { releaseLease, transferLeader } from './transfer.ts';
 import type {
   ConfChange,
@@ -65,6 +66,7 @@ interface Batch {
 
 export class RawNode {
   readonly #core: Core;
+  readonly #tracer: Tracer | null;
   readonly #batches: Batch[] = [];
   /** What was last handed out. */
   #hard: HardState;
@@ -78,12 +80,15 @@ export class RawNode {
     this.#core = new Core(config, storage, now);
     this.#hard = this.#core.durable;
     this.#lease = leaseView(this.#core, idleLease);
+    this.#tracer = config.trace === undefined ? null : new Tracer(this.#core, config.trace);
   }
 
   /** Handles a message that the codec has checked. `now` is read after it was received. */
   step(now: Millis, message: Message): void {
     this.#core.advanceTo(now);
+    this.#tracer?.received(message);
     step(this.#core, message);
+    this.#tracer?.look();
   }
 
   /**
@@ -93,6 +98,7 @@ export class RawNode {
   tick(now: Millis): void {
     this.#core.advanceTo(now);
     tick(this.#core);
+    this.#tracer?.look();
   }
 
   /** When `tick` is next due, on the same clock; Infinity for nothing due. */
@@ -111,13 +117,17 @@ export class RawNode {
    * configuration.
    */
   proposeConfChange(change: ConfChange, data: Uint8Array): ProposeResult {
-    return proposeConfChange(this.#core, change, data);
+    const result = proposeConfChange(this.#core, change, data);
+    if (result.ok) this.#tracer?.confChangeProposed(change);
+    return result;
   }
 
   /** Puts the change of the entry being applied in force; returns the configuration after it. */
   applyConfChange(now: Millis, change: ConfChange): MemberConfig {
     this.#core.advanceTo(now);
-    return applyConfChange(this.#core, change);
+    const config = applyConfChange(this.#core, change);
+    this.#tracer?.confChangeApplied();
+    return config;
   }
 
   /** The configuration change being applied turned out to be void. */
@@ -202,6 +212,7 @@ export class RawNode {
     if (core.leadership?.reads.wantsRound) startRound(core, core.leadership);
     if (core.leadership?.flushDue) flush(core, core.leadership);
     this.#lease = leaseView(core, this.#lease);
+    this.#tracer?.look();
 
     const { unstable } = core.log;
     const entries = unstable.nextEntries();
@@ -216,6 +227,7 @@ export class RawNode {
       snapshotIndex: snapshot?.meta.index ?? null,
       repeats: 0,
     });
+    this.#foreseeDurable(core.durable);
     unstable.acceptInProgress();
     if (snapshot !== null) core.log.handOutTo(snapshot.meta.index);
 
@@ -231,6 +243,7 @@ export class RawNode {
       failedReads: core.failedReads,
       lease: this.#lease,
     };
+    this.#traceReady(ready);
     core.messages = [];
     core.afterAppend = [];
     core.readStates = [];
@@ -247,7 +260,7 @@ export class RawNode {
     assert(batch !== undefined, 'more Readys advanced than handed out');
     if (batch.repeats > 0) batch.repeats -= 1;
     else this.#batches.shift();
-    if (batch.hard !== null) core.durable = batch.hard;
+    if (batch.hard !== null) this.#foreseeDurable(batch.hard);
     // The log may have been overwritten and written back in a later term while this was under way:
     // then only the answer to the later write counts, and its batch covers this one too.
     const current = batch.term === core.term;
@@ -257,6 +270,7 @@ export class RawNode {
     if (core.leadership !== null && current) {
       handleOwnAppend(core, core.leadership, core.log.stableIndex);
     }
+    this.#tracer?.look();
   }
 
   /** Where this node stands at `now`. */
@@ -278,6 +292,19 @@ export class RawNode {
       newest.lastId?.term === batch.lastId?.term;
     if (repeats) newest.repeats += 1;
     else this.#batches.push(batch);
+  }
+
+  #traceReady({ messages, afterAppend }: Ready): void {
+    if (this.#tracer === null) return;
+    this.#tracer.ready();
+    for (const message of [...messages, ...afterAppend]) this.#tracer.sent(message);
+  }
+
+  /** A write under way that shortens the promise may be on disk already, and a later one not. */
+  #foreseeDurable(known: HardState): void {
+    const underWay = this.#batches.map(({ hard }) => hard?.promiseMaxMs ?? known.promiseMaxMs);
+    const promiseMaxMs = Math.min(known.promiseMaxMs, ...underWay);
+    this.#core.durable = { ...known, promiseMaxMs };
   }
 
   #snapshotDurable(index: Index): void {
@@ -319,9 +346,7 @@ export class RawNode {
     const last = this.#hard;
     return (
       hard !== null &&
-      (hard.term !== last.term ||
-        hard.vote !== last.vote ||
-        hard.promiseMaxMs !== last.promiseMaxMs)
+      (hard.term !== last.term || hard.vote !== last.vote || hard.promiseMaxMs > last.promiseMaxMs)
     );
   }
 }

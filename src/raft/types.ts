@@ -34,7 +34,7 @@ export interface HardState {
   /** Whom this node voted for in `term`; null for nobody. */
   readonly vote: NodeId | null;
   readonly commit: Index;
-  /** The longest promise, in ms, that this data directory ever echoed (rule R2); 0 for none. */
+  /** The longest promise, in ms, echoed and not known to have run out (rule R2); 0 for none. */
   readonly promiseMaxMs: Millis;
 }
 

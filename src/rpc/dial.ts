@@ -47,8 +47,8 @@ export interface DialOptions {
   readonly metadata: Metadata;
   /** The attempt before this one found nobody there. */
   readonly preflight: boolean;
-  /** The peer has accepted the stream. */
-  readonly onOpen: () => void;
+  /** The peer has accepted the stream, with these headers. */
+  readonly onOpen: (metadata: Metadata) => void;
   /** Called once: null when the peer ended the stream as agreed. */
   readonly onEnd: (error: Error | null) => void;
   /** The peer was accepted by its key, though its certificate is out of time. */
@@ -86,8 +86,8 @@ export function dialStream(options: DialOptions): DialledStream {
     (error) => end(error),
   );
   call.on('error', end);
-  call.once('metadata', () => {
-    if (!over) options.onOpen();
+  call.once('metadata', (metadata: Metadata) => {
+    if (!over) options.onOpen(metadata);
   });
   return {
     call,

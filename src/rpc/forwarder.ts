@@ -24,6 +24,8 @@ const retryMs: Millis = 50;
 
 export interface ForwarderOptions {
   readonly local: Operations;
+  /** For what another member asks of us: answered here or not at all, so it makes one hop. */
+  readonly forwarded: Operations;
   readonly tls: NodeTls;
   readonly clock: Clock;
   /** Where, and with which key, a member is found; null where it is not known. */
@@ -52,7 +54,7 @@ export class Forwarder {
    * unreachable, each rejects with `peer-unreachable`, and nothing was done.
    */
   operationsOf(id: string): Operations {
-    if (id === this.#options.tls.nodeId) return this.#options.local;
+    if (id === this.#options.tls.nodeId) return this.#options.forwarded;
     const ask = async <K extends OperationName>(
       name: K,
       args: OperationArgs<K>,
@@ -70,13 +72,14 @@ export class Forwarder {
     args: OperationArgs<K>,
     mayForward: boolean,
   ): Promise<OperationResult<K>> {
-    const { local, clock } = this.#options;
+    const { local, forwarded, clock } = this.#options;
+    if (!mayForward) return call(forwarded, name, args);
     const giveUpAt = clock.now() + leaderPatienceMs;
     for (;;) {
       try {
         return await call(local, name, args);
       } catch (error) {
-        if (!mayForward || !isNotLeader(error)) throw error;
+        if (!isNotLeader(error)) throw error;
         const answer = await this.#askLeader(name, args, error);
         if (answer !== null) return answer.result;
         if (this.#closed || clock.now() >= giveUpAt) throw error;

@@ -12,8 +12,8 @@ import type { Prng } from '../base/prng.ts';
 import type { PeerAddress } from '../cluster/ports.ts';
 import type { TimeValidity } from '../pki/inspect.ts';
 import type { InstallSnapshot, Message } from '../raft/message.ts';
-import { encodeMessage } from './codec.ts';
-import { dialStream } from './dial.ts';
+import { encodeMessage, type MessageClass } from './codec.ts';
+import { type DialOptions, dialStream } from './dial.ts';
 import { maxControlBytes, maxMessageBytes } from './limits.ts';
 import type { NodeTls } from './node-tls.ts';
 import { addressKey } from './raft-service.ts';
@@ -160,7 +160,7 @@ export class PeerLink {
     });
   }
 
-  #dial(kind: 'control' | 'log' | 'snapshot', events: Parameters<StreamDial>[0]) {
+  #dial(kind: MessageClass, events: Pick<DialOptions, 'onOpen' | 'onEnd' | 'preflight'>) {
     const { tls, clock, peer, advertise, counters, onTimeAlarm } = this.#options;
     const metadata = new Metadata();
     metadata.set(addressKey, advertise);
@@ -168,8 +168,6 @@ export class PeerLink {
     return dialStream({ tls, clock, peer, kind, metadata, onTimeAlarm, ...events });
   }
 }
-
-type StreamDial = ConstructorParameters<typeof StreamLink>[0]['dial'];
 
 /** Nothing is encoded for a stream that would drop it. */
 function encodeOpen(

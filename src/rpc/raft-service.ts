@@ -29,3 +29,6 @@ export const emptyAnswer = new Uint8Array(0);
 
 /** Metadata by which a node says where it can be reached, for those who do not know it yet. */
 export const addressKey = 'holdfast-address';
+
+/** Metadata by which a receiver says of which snapshot it holds a beginning. */
+export const unfinishedKey = 'holdfast-unfinished';

@@ -40,6 +40,8 @@ export interface RpcOptions {
   readonly standingOf: StandingOf;
   /** This node's own answers; `not-leader` is forwarded. */
   readonly operations: Operations;
+  /** The same for what another member forwarded; see {@link Forwarder}. */
+  readonly forwarded: Operations;
   readonly local: {
     readonly path: string;
     readonly peerOf: LocalPeerOf;
@@ -82,6 +84,7 @@ export class Rpc {
     this.#raft = new RaftTransport({ ...options, tls: this.#tls, advertise, random });
     this.#forwarder = new Forwarder({
       local: options.operations,
+      forwarded: options.forwarded,
       tls: this.#tls,
       clock,
       peerOf: (id) => this.#peers.get(id) ?? null,

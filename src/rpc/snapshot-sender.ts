@@ -1,12 +1,15 @@
 /**
  * Sends snapshots to one peer, each on a connection of its own, one at a time: part by part as the
- * peer takes them, so that a large one fills no memory and delays no heartbeat.
+ * peer takes them, so that a large one fills no memory and delays no heartbeat. What the peer holds
+ * of it from a call that broke off is not sent again.
  */
+import { webcrypto } from 'node:crypto';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { InstallSnapshot } from '../raft/message.ts';
 import type { DialledStream, DialOptions } from './dial.ts';
 import { maxSnapshotBytes } from './limits.ts';
-import { snapshotChunks } from './snapshot-codec.ts';
+import { unfinishedKey } from './raft-service.ts';
+import { offeredBytes, snapshotChunks } from './snapshot-codec.ts';
 
 /** Without progress for this long, the peer is taken for gone. */
 const stallTimeoutMs: Millis = 5_000;
@@ -22,6 +25,8 @@ export interface SnapshotSenderOptions {
 export class SnapshotSender {
   readonly #options: SnapshotSenderOptions;
   #stream: DialledStream | null = null;
+  /** The one on its way, from the moment it was given. */
+  #current: InstallSnapshot | null = null;
   #timer: Timer | null = null;
 
   constructor(options: SnapshotSenderOptions) {
@@ -35,10 +40,25 @@ export class SnapshotSender {
       this.#timer = this.#options.clock.after(0, () => this.#ended(false));
       return;
     }
-    const parts = snapshotChunks(message);
+    this.#current = message;
+    this.#watch();
+    const data = message.snapshot.data as Uint8Array<ArrayBuffer>;
+    // Off this thread: a large one would else delay a heartbeat.
+    webcrypto.subtle.digest('SHA-256', data).then(
+      (digest) => this.#dial(message, new Uint8Array(digest)),
+      () => this.#ended(false),
+    );
+  }
+
+  #dial(message: InstallSnapshot, checksum: Uint8Array): void {
+    if (this.#current !== message) return;
     const stream = this.#options.dial({
       preflight: false,
-      onOpen: () => this.#pump(stream, parts),
+      onOpen: (metadata) => {
+        const [offer = ''] = metadata.get(unfinishedKey);
+        const from = offeredBytes(String(offer), message, checksum);
+        this.#pump(stream, snapshotChunks(message, checksum, from));
+      },
       onEnd: (error) => this.#ended(error === null),
     });
     this.#stream = stream;
@@ -46,6 +66,7 @@ export class SnapshotSender {
   }
 
   close(): void {
+    this.#current = null;
     this.#timer?.cancel();
     this.#stream?.abandon();
     this.#stream = null;

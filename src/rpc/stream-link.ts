@@ -20,10 +20,14 @@ const provenAfterMs: Millis = 1_000;
 /** At a graceful end: how long the peer may take to acknowledge what was sent last. */
 const farewellMs: Millis = 200;
 
+export interface StreamEvents extends Pick<DialOptions, 'onEnd' | 'preflight'> {
+  readonly onOpen: () => void;
+}
+
 export interface StreamLinkOptions {
   readonly clock: Clock;
   readonly random: Prng;
-  readonly dial: (events: Pick<DialOptions, 'onOpen' | 'onEnd' | 'preflight'>) => DialledStream;
+  readonly dial: (events: StreamEvents) => DialledStream;
   /** Handed to gRPC and not yet taken by the connection. */
   readonly maxPendingMessages: number;
   readonly maxPendingBytes: number;

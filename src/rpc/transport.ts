@@ -27,9 +27,10 @@ import type { PeerIdentity } from './identity.ts';
 import { maxControlBytes } from './limits.ts';
 import type { NodeTls } from './node-tls.ts';
 import { PeerLink, samePeer } from './peer-link.ts';
-import { addressKey, emptyAnswer } from './raft-service.ts';
+import { addressKey, emptyAnswer, unfinishedKey } from './raft-service.ts';
 import { Refusals } from './refusals.ts';
-import { SnapshotAssembler } from './snapshot-codec.ts';
+import { offerText } from './snapshot-codec.ts';
+import { SnapshotInbox } from './snapshot-inbox.ts';
 import { type TransportCounters, zeroCounters } from './transport-counters.ts';
 
 /** Senders that are no peers of ours and are answered all the same. */
@@ -69,10 +70,12 @@ export class RaftTransport implements Transport {
   readonly #guests = new Map<NodeId, PeerLink>();
   /** Streams that stand, by sender. */
   readonly #inbound = new Map<NodeId, number>();
+  readonly #snapshots: SnapshotInbox;
   #closed = false;
 
   constructor(options: RaftTransportOptions) {
     this.#options = options;
+    this.#snapshots = new SnapshotInbox(options.clock);
     this.#invalid = new Refusals(options.clock, options.log, 'rpc.message-refused');
   }
 
@@ -132,6 +135,7 @@ export class RaftTransport implements Transport {
   /** Ends every stream after what was sent last has arrived, within a fifth of a second. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#snapshots.close();
     const links = [...this.#peers.values(), ...this.#guests.values()];
     this.#peers.clear();
     this.#guests.clear();
@@ -190,15 +194,21 @@ export class RaftTransport implements Transport {
   }
 
   #acceptSnapshot(peer: PeerIdentity, call: InboundStream, done: sendUnaryData<Uint8Array>): void {
-    const assembler = new SnapshotAssembler({ from: peer.nodeId, to: this.#self });
+    const { nodeId } = peer;
+    const assembler = this.#snapshots.begin({ from: nodeId, to: this.#self }, () =>
+      call.destroy(new Error('another call took its place')),
+    );
+    const offer = assembler.unfinished;
     let whole: Message | null = null;
-    this.#begin(peer, call, done);
+    call.once('close', () => this.#snapshots.ended(nodeId, assembler, whole !== null));
+    this.#begin(peer, call, done, offer === null ? null : offerText(offer));
     call.on('data', (bytes: Uint8Array) => {
       this.#received('snapshot', bytes.length);
       const result = whole === null ? assembler.add(bytes) : { invalid: 'too-long' };
       if (result === null) return;
       if ('invalid' in result) {
-        this.#invalid.note(result.invalid, { peer: peer.nodeId });
+        this.#snapshots.ended(nodeId, assembler, true);
+        this.#invalid.note(result.invalid, { peer: nodeId });
         call.destroy(new Error(result.invalid));
         return;
       }
@@ -210,7 +220,13 @@ export class RaftTransport implements Transport {
     });
   }
 
-  #begin(peer: PeerIdentity, call: InboundStream, done: sendUnaryData<Uint8Array>): void {
+  /** @param offer what to tell the sender of a snapshot; see {@link offerText}. */
+  #begin(
+    peer: PeerIdentity,
+    call: InboundStream,
+    done: sendUnaryData<Uint8Array>,
+    offer: string | null = null,
+  ): void {
     call.on('error', () => done({ details: 'broken off' }, null));
     if (this.#closed) {
       call.destroy(new Error('stopping'));
@@ -222,7 +238,9 @@ export class RaftTransport implements Transport {
     this.#inbound.set(peer.nodeId, (this.#inbound.get(peer.nodeId) ?? 0) + 1);
     call.once('close', () => this.#leave(peer.nodeId));
     // The headers are the peer's sign that it was accepted.
-    call.sendMetadata(new Metadata());
+    const headers = new Metadata();
+    if (offer !== null) headers.set(unfinishedKey, offer);
+    call.sendMetadata(headers);
   }
 
   /** Makes sure that `peer` can be answered. */

@@ -146,7 +146,7 @@ export class Cluster {
       self.role === 'leader' &&
       cluster.quorum === true &&
       seen.length === running.length &&
-      members.filter(({ role }) => role === 'voter').length >= votersWanted &&
+      members.filter(({ role }) => role !== 'learner').length >= votersWanted &&
       vips.every(({ heldHere }) => heldHere)
     );
   }

@@ -145,6 +145,19 @@ test('electionTimeout() spreads, prefers and holds the ineligible back by E/2', 
   assert.equal(electionTimeout({ ...base, priority: -1_000 }), 320);
 });
 
+test('electionTimeout() of no priority keeps the only candidate waiting for long', () => {
+  const base = { promiseMs: 230, jitterMs: 60 };
+  for (let priority = -12; priority <= 12; priority++) {
+    for (const draw of [0, 0.5, 1 - Number.EPSILON]) {
+      for (const eligible of [true, false]) {
+        const timeout = electionTimeout({ ...base, draw, eligible, priority });
+        assert.ok(timeout >= 230, `${priority} would campaign under its own promise`);
+        assert.ok(timeout <= 230 + 2 * 60 + (eligible ? 0 : 115), `${priority} waits ${timeout}`);
+      }
+    }
+  }
+});
+
 test('retryAfter() waits for as many promises as are needed, and not for ever', () => {
   const config = { incoming: names(5), outgoing: [] };
   const votes = new Map([['a', true]]);
@@ -257,6 +270,63 @@ test('R2: after a restart nothing is granted before the longest promise has sure
   assert.equal(only(again.step(ask), 'pre-vote-reply').promiseRemainingMs, 408);
   again.now += 408;
   assert.equal(only(again.step(ask), 'pre-vote-reply').granted, true);
+});
+
+test('R2: a longer promise is kept on disk until it has run out, then the shorter one', () => {
+  const solo = Solo.of(3);
+  const promised = (): number => solo.disk.hard.promiseMaxMs;
+  solo.step(heartbeat({ term: 2, promiseMs: 600 }));
+  solo.now += 100;
+  solo.step(heartbeat({ term: 2, promiseMs: 400, round: 2 }));
+  solo.now += 399;
+  solo.step(heartbeat({ term: 2, promiseMs: 230, round: 3 }));
+  assert.equal(promised(), 600);
+  // 600 is over since 1,600 and 400 since 1,500; 230 binds until 1,729.
+  solo.now += 101;
+  solo.step(heartbeat({ term: 2, promiseMs: 230, round: 4 }));
+  assert.equal(promised(), 230);
+
+  // What a former process promised binds a little longer, and so does its mark.
+  const again = new Solo(solo.disk);
+  again.step(heartbeat({ term: 2, promiseMs: 150, round: 5 }));
+  again.now += 234;
+  again.step(heartbeat({ term: 2, promiseMs: 150, round: 6 }));
+  assert.equal(promised(), 230);
+  again.now += 1;
+  again.step(heartbeat({ term: 2, promiseMs: 150, round: 7 }));
+  assert.equal(promised(), 150);
+});
+
+test('R2: a promise in between is not forgotten with the longest', () => {
+  const promise = new VotePromise(0, 0, 0.01);
+  assert.equal(promise.echo(0, 600), 600);
+  assert.equal(promise.echo(599, 400), 600);
+  assert.equal(promise.echo(600, 230), 400);
+  assert.equal(promise.echo(998, 230), 400);
+  assert.equal(promise.echo(999, 230), 230);
+});
+
+test('R2: a longer promise waits for its own write behind a shorter one under way', () => {
+  const solo = Solo.of(3);
+  const { raft } = solo;
+  solo.step(heartbeat({ term: 2, promiseMs: 600 }));
+  solo.now += 600;
+  raft.step(solo.now, heartbeat({ term: 2, promiseMs: 230, round: 2 }));
+  const shorter = raft.ready(solo.now);
+  assert.equal(shorter.hard?.promiseMaxMs, 230);
+  assert.equal(shorter.mustSync, false);
+  assert.equal(ofType(shorter.messages, 'heartbeat-reply').length, 1);
+
+  raft.step(solo.now, heartbeat({ term: 2, promiseMs: 600, round: 3 }));
+  const longer = raft.ready(solo.now);
+  assert.equal(longer.mustSync, true);
+  assert.deepEqual(ofType(longer.messages, 'heartbeat-reply'), []);
+  assert.equal(ofType(longer.afterAppend, 'heartbeat-reply').length, 1);
+
+  // The disk's word on the first is not its word on the second.
+  raft.advance(solo.now);
+  raft.step(solo.now, heartbeat({ term: 2, promiseMs: 600, round: 4 }));
+  assert.deepEqual(ofType(raft.ready(solo.now).messages, 'heartbeat-reply'), []);
 });
 
 test('R2: who never promised anything does not wait', () => {

@@ -59,7 +59,11 @@ export function firstSnapshot(first: readonly NodeId[], options: Options): Snaps
   const state = decodeState(snapshot.data);
   const [founder] = state.members;
   if (founder === undefined) return snapshot;
-  const members = first.map((id) => ({ ...founder, ...facts(id) }));
+  const { priorities, witness } = options.ranks;
+  const members = first.map((id, at): Member => {
+    const role = id === witness ? 'witness' : 'voter';
+    return { ...founder, ...facts(id), role, joinsAs: role, priority: priorities[at] ?? 0 };
+  });
   return {
     meta: { ...snapshot.meta, config: { ...emptyConfig, voters: first } },
     data: encodeState({ ...state, members }),
@@ -76,6 +80,7 @@ export function joinerLog(members: readonly Member[]): Snapshot {
 
 export class NodeBrain implements Brain, Transport {
   readonly #around: Surroundings;
+  readonly #options: Options;
   readonly #vips: VipController;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
@@ -86,12 +91,13 @@ export class NodeBrain implements Brain, Transport {
     const { clock, kernel, storage, rng } = around;
     const log = traceLogger(around.note);
     this.#around = around;
+    this.#options = options;
     const parts = { clock, table: kernel, fence: kernel, link: kernel, log };
     this.#vips = new VipController({ ...parts, marginMs: agentMarginMs });
     this.#duties = this.#newDuties();
     const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
     this.#node = new ClusterNode(
-      { selfId: around.id, compaction },
+      { selfId: around.id, compaction, holdDown: options.ranks.holdDown },
       {
         clock,
         storage,
@@ -99,6 +105,7 @@ export class NodeBrain implements Brain, Transport {
         sink: { update: (lease) => this.#leaseIs(lease) },
         log,
         rng,
+        ...(around.trace === undefined ? {} : { trace: around.trace }),
         yieldToIo: (callback) => clock.post('immediate', callback),
         onFatal: (error) => around.died(error),
       },
@@ -121,6 +128,12 @@ export class NodeBrain implements Brain, Transport {
 
   timing(): Timing {
     return timingOf(this.#node.view().state.spec.timing);
+  }
+
+  preferred(): NodeId | null {
+    const { members } = this.#node.view().state;
+    const own = members.find(({ id }) => id === this.#around.id)?.priority ?? 0;
+    return members.find((it) => it.role === 'voter' && it.priority > own)?.id ?? null;
   }
 
   knows(id: NodeId): boolean {
@@ -232,7 +245,7 @@ export class NodeBrain implements Brain, Transport {
     const index = await this.#propose({
       type: 'add-member',
       ...facts(id),
-      joinsAs: 'voter',
+      joinsAs: id === this.#options.ranks.witness ? 'witness' : 'voter',
       version: '',
       formatVersion: 1,
       certExpires: '',
@@ -240,7 +253,9 @@ export class NodeBrain implements Brain, Transport {
       nowWallMs: this.#around.clock.wallNow(),
     });
     this.#around.admitted(id, this.#node.view().state.members);
-    return index;
+    const priority = this.#options.ranks.priorities[Number(id.slice(1)) - 1] ?? 0;
+    if (priority === 0) return index;
+    return this.#propose({ type: 'set-member', id, priority, address: null, draining: null });
   }
 }
 

@@ -39,6 +39,7 @@ export interface HostParts {
   readonly boot: (surroundings: Surroundings) => Brain;
   readonly admitted: Surroundings['admitted'];
   readonly answered: Surroundings['answered'];
+  readonly trace: Surroundings['trace'];
 }
 
 export interface Checkers {
@@ -199,6 +200,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
         answered: (request, answer) => process.effect(() => this.#parts.answered(request, answer)),
         died: (error) => this.#died(error),
         note: (text) => this.#world.note(this.id, text),
+        trace: this.#parts.trace,
       });
     });
   }

@@ -3,14 +3,17 @@
  *
  *   node test/sim/main.ts --seeds 1000 [--from 1] [--keep-going]   many seeds; stops at a failure
  *   node test/sim/main.ts --seed 8841 [--steps 5000]               one seed, every event printed
+ *     [--trace FILE]       what its cores do, for the TLA+ specification of etcd, as NDJSON
  *   node test/sim/main.ts --mutants [--only WORD] [--from 1]       is the simulator strong enough?
  *
  * A failure prints the end of its trace and its seed; the seed and the commit reproduce it exactly.
  * A run of many seeds that was interrupted goes on where it was.
  */
+import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { type TraceEvent, traceLine } from '../../src/raft/trace.ts';
 import { runBatch, type Sums } from './batch.ts';
 import { mutants } from './mutants/all.ts';
 import { hunt, type Mutant } from './mutants/hunt.ts';
@@ -31,6 +34,7 @@ const { values } = parseArgs({
     'keep-going': { type: 'boolean', default: false },
     seed: { type: 'string' },
     steps: { type: 'string' },
+    trace: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     only: { type: 'string', default: '' },
   },
@@ -47,7 +51,11 @@ function chosen(): Promise<boolean> {
 async function replay(seed: number): Promise<boolean> {
   const steps = values.steps === undefined ? undefined : whole('steps', values.steps);
   const trace = new Trace((line) => console.log(line));
-  const outcome = await simulate(seed, trace, steps);
+  const states: string[] = [];
+  const onState = (event: TraceEvent): void => void states.push(traceLine(event));
+  const { trace: file } = values;
+  const outcome = await simulate(seed, trace, steps, file === undefined ? undefined : onState);
+  if (file !== undefined) writeFileSync(file, states.join(''));
   console.log(verdict(outcome));
   return outcome.failure === null;
 }

@@ -4,6 +4,7 @@
  */
 import type { Prng } from '../../src/base/prng.ts';
 import type { Member } from '../../src/cluster/state.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import type { Message } from '../../src/raft/message.ts';
 import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
 import type { SimLogStorage } from './disk.ts';
@@ -17,6 +18,8 @@ export interface Brain {
   snapshotResult(to: NodeId, ok: boolean): void;
   config(): MemberConfig;
   timing(): Timing;
+  /** A voter that would rather lead than this node, if there is one. */
+  preferred(): NodeId | null;
   /** How far it has applied the log. */
   readonly applied: Index;
   /** Whether its transport was told where this peer is. */
@@ -31,9 +34,10 @@ export interface Brain {
 
 /** What the workload asks of a node; most of them only a leader can grant. */
 export type Request =
-  | { readonly type: 'write'; readonly value: string }
-  /** @param floor the highest index acknowledged to anybody when this was asked. */
-  | { readonly type: 'read'; readonly floor: Index }
+  /** @param floor how far answers to anybody had seen the log when this was asked. */
+  | { readonly type: 'write'; readonly value: string; readonly floor: Index }
+  /** @param hops how often it was passed on to whom the member asked took for the leader. */
+  | { readonly type: 'read'; readonly floor: Index; readonly hops: number }
   | { readonly type: 'add'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
   | { readonly type: 'retime'; readonly timing: Timing }
@@ -57,6 +61,8 @@ export interface Surroundings {
   /** The program cannot go on. */
   died(error: unknown): void;
   note(text: string): void;
+  /** Of everything that the core does; undefined where nobody listens. */
+  readonly trace: RaftConfig['trace'];
 }
 
 /** What became of a request: the index of a write, the applied index that a read saw. */

@@ -4,6 +4,7 @@
  */
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
+import type { RaftConfig } from '../../src/raft/config.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import { firstSnapshot, joinerLog, NodeBrain } from './brain.ts';
 import { HistoryChecker } from './checkers/history.ts';
@@ -54,16 +55,18 @@ export interface Outcome {
 /**
  * @param trace gets every line; by default only the tail is kept.
  * @param steps ends the run, without a verdict on liveness, after so many events.
+ * @param onState gets what every core does; it changes nothing of the run.
  */
 export async function simulate(
   seed: number,
   trace: Trace = new Trace(),
   steps: number = Number.POSITIVE_INFINITY,
+  onState?: RaftConfig['trace'],
 ): Promise<Outcome> {
   const world = new World(seed, trace);
   const options = optionsOf(world);
   world.note('WORLD', `seed ${seed}: ${describeOptions(options)}`);
-  const run = new Run(world, options);
+  const run = new Run(world, options, onState);
   await run.faultyPhase(steps);
   if (world.failure === null && world.events < steps) await run.healedPhase();
   return run.outcome();
@@ -83,7 +86,7 @@ class Run {
   #recoveredMs: Millis | null = null;
   #drill: DrillResult | null = null;
 
-  constructor(world: World, options: Options) {
+  constructor(world: World, options: Options, onState: RaftConfig['trace']) {
     this.#world = world;
     this.#options = options;
     this.#net = new SimNet(world, options.net);
@@ -104,6 +107,7 @@ class Run {
           log: number <= formed ? new LogImage(firstSnapshot(first, options)) : null,
           boot: (around) => new NodeBrain(around, options),
           admitted: (id, members) => byId.get(id)?.provision(new LogImage(joinerLog(members))),
+          trace: onState,
           answered: (request, answer) => this.#workload.answered(request, answer),
         }),
     );
@@ -229,6 +233,8 @@ class Run {
     const [leader] = leaders;
     if (leader === undefined) return 'nobody leads';
     if (leaders.length > 1) return `${leaders.map((host) => host.id).join(' and ')} lead`;
+    const preferred = leader.brain?.preferred() ?? null;
+    if (preferred !== null) return `${preferred} is preferred to ${leader.id}`;
     if (!leader.answers(VIP)) return `${leader.id} leads without the VIP`;
     if (this.#lan.neighbourCache !== leader.id) return 'the neighbours look elsewhere for the VIP';
     const config = leader.config();

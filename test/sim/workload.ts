@@ -3,6 +3,7 @@
  * and leave, leadership is moved. Refusals are as good as successes here; the checkers judge.
  */
 import type { Millis } from '../../src/base/clock.ts';
+import { OperatingError } from '../../src/base/errors.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
@@ -52,11 +53,13 @@ export class Workload {
   }
 
   write(): void {
-    this.ask({ type: 'write', value: `value-${this.#values++}` });
+    const floor = this.#parts.history.answered;
+    this.ask({ type: 'write', value: `value-${this.#values++}`, floor });
   }
 
   read(): void {
-    this.ask({ type: 'read', floor: this.#parts.history.acknowledged });
+    const floor = this.#parts.history.answered;
+    this.ask({ type: 'read', floor, hops: 0 });
   }
 
   /** Asks again and again until the leader's configuration has `id`. */
@@ -71,18 +74,29 @@ export class Workload {
   answered(request: Request, answer: Answer): void {
     const { history } = this.#parts;
     if (request.type === 'write') {
-      if (answer.ok) history.written(request.value, answer.index);
+      if (answer.ok) history.written(request.value, request.floor, answer.index);
       else history.refused(request.value, answer.error);
-    } else if (request.type === 'read' && answer.ok) {
-      history.read(request.floor, answer.index);
+    } else if (request.type === 'read') {
+      if (answer.ok) history.read(request.floor, answer.index);
+      else this.#forward(request, answer.error);
     }
   }
 
-  /** Mostly of a node that thinks it leads; sometimes of any, as users do. */
+  /** A member that does not lead passes a read on, once, to whom it takes for the leader. */
+  #forward(request: Extract<Request, { readonly type: 'read' }>, error: unknown): void {
+    if (!(error instanceof OperatingError) || request.hops > 0) return;
+    const { leader } = error.facts;
+    if (typeof leader !== 'object' || leader === null || !('id' in leader)) return;
+    const host = this.#parts.hosts.find(({ id }) => id === leader.id);
+    host?.inProcess((brain) => brain.ask({ ...request, hops: 1 }));
+  }
+
+  /** Mostly of a node that thinks it leads; sometimes of any, as users do. Reads of any more. */
   ask(request: Request): void {
     const { hosts } = this.#parts;
     const leaders = hosts.filter((host) => host.leads);
-    const any = this.#random() < 0.1 || leaders.length === 0;
+    const share = request.type === 'read' ? 0.5 : 0.1;
+    const any = this.#random() < share || leaders.length === 0;
     pick(this.#random, any ? hosts : leaders).inProcess((brain) => brain.ask(request));
   }
 }

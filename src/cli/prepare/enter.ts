@@ -9,7 +9,7 @@ import { errorCode, OperatingError } from '../../base/errors.ts';
 import { joinerSnapshot } from '../../cluster/bootstrap.ts';
 import type { AdmitResult } from '../../cluster/operations.ts';
 import { formatVersion } from '../../cluster/state.ts';
-import type { AgentConfig } from '../../config/agent-config.ts';
+import { type AgentConfig, defaultPreemptDelaySeconds } from '../../config/agent-config.ts';
 import { writeAgentConfig } from '../../config/agent-file.ts';
 import {
   defaultGrpcPort,
@@ -91,6 +91,7 @@ export async function enterCluster(request: EnterRequest, world: World): Promise
     http: { listen: request.httpListen ?? defaultHttpListen },
     interface: request.interface,
     interfaces: {},
+    preemptDelaySeconds: defaultPreemptDelaySeconds,
     log: { level: 'info', format: 'text' },
   };
   const { certificate, caCertificate, caKey } = admitted;

@@ -9,7 +9,7 @@ import { bootstrapSnapshot, type Founder } from '../../cluster/bootstrap.ts';
 import { isoTime } from '../../cluster/duration.ts';
 import { defaultSpec } from '../../cluster/spec-document.ts';
 import { generateToken, storedToken } from '../../cluster/tokens.ts';
-import type { AgentConfig } from '../../config/agent-config.ts';
+import { type AgentConfig, defaultPreemptDelaySeconds } from '../../config/agent-config.ts';
 import { writeAgentConfig } from '../../config/agent-file.ts';
 import {
   defaultGrpcPort,
@@ -80,6 +80,7 @@ export async function foundCluster(request: FoundRequest, world: World): Promise
     http: { listen: request.httpListen ?? defaultHttpListen },
     interface: request.interface,
     interfaces: {},
+    preemptDelaySeconds: defaultPreemptDelaySeconds,
     log: { level: 'info', format: 'text' },
   };
   const token = request.token ?? generateToken(crypto);

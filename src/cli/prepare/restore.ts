@@ -10,7 +10,7 @@ import { checkFenced, newEpoch } from '../../cluster/epoch.ts';
 import { type ClusterState, formatVersion, type Member } from '../../cluster/state.ts';
 import { decodeState } from '../../cluster/state-codec.ts';
 import { timingOf } from '../../cluster/timing.ts';
-import type { AgentConfig } from '../../config/agent-config.ts';
+import { type AgentConfig, defaultPreemptDelaySeconds } from '../../config/agent-config.ts';
 import { writeAgentConfig } from '../../config/agent-file.ts';
 import { defaultHttpListen } from '../../config/endpoint.ts';
 import { lockNamespace } from '../../linux/netns-lock.ts';
@@ -147,6 +147,7 @@ async function emptyGround(
     ...reach,
     http: { listen: request.httpListen ?? defaultHttpListen },
     ...local,
+    preemptDelaySeconds: defaultPreemptDelaySeconds,
     log: { level: 'info', format: 'text' },
   };
   // What this host promised in a former life is not known; the cluster's own promises are.

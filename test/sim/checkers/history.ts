@@ -1,9 +1,12 @@
 /**
  * What clients were told, against what became of it: every write that was acknowledged is in the
- * log, once and where its writer was told; a write that was refused for good is nowhere; and a
- * linearizable read sees every write that was acknowledged before the read was asked.
+ * log, once and where its writer was told; a write that was refused for good is nowhere; and all of
+ * it is linearizable.
  *
- * Values are unique, so that finding one in a committed entry is proof of its write.
+ * Values are unique, so that finding one in a committed entry is proof of its write. Every read
+ * sees a prefix of the one log and every write has a place in it, so the log itself is the order
+ * that a search would have to find: what is left to check is that it agrees with real time.
+ * Whatever was asked after something else was answered comes behind it.
  */
 import { OperatingError } from '../../../src/base/errors.ts';
 import type { Entry, Index } from '../../../src/raft/types.ts';
@@ -18,15 +21,15 @@ export class HistoryChecker {
   readonly #world: World;
   readonly #committed = new Map<string, Index>();
   readonly #refused = new Map<string, string>();
-  #acknowledged: Index = 0;
+  #answered: Index = 0;
 
   constructor(world: World) {
     this.#world = world;
   }
 
-  /** The highest index of an acknowledged write: what a read asked now must see. */
-  get acknowledged(): Index {
-    return this.#acknowledged;
+  /** How far the log was seen by any answer so far: whatever is asked now must come behind it. */
+  get answered(): Index {
+    return this.#answered;
   }
 
   /** An entry that is committed for the first time anywhere. */
@@ -41,12 +44,16 @@ export class HistoryChecker {
     this.#checkRefused(value);
   }
 
-  written(value: string, index: Index): void {
+  /** A write that was asked for when `floor` was {@link answered} was said to be at `index`. */
+  written(value: string, floor: Index, index: Index): void {
     if (this.#committed.get(value) !== index) {
       const found = this.#committed.get(value) ?? 'nowhere';
       this.#fail('acknowledged-is-committed', `${value} was said to be at ${index}, is ${found}`);
     }
-    this.#acknowledged = Math.max(this.#acknowledged, index);
+    if (index <= floor) {
+      this.#fail('linearizable-write', `${value} is at ${index}, ${floor} was seen before`);
+    }
+    this.#answered = Math.max(this.#answered, index);
   }
 
   refused(value: string, error: unknown): void {
@@ -57,11 +64,12 @@ export class HistoryChecker {
     this.#checkRefused(value);
   }
 
-  /** A read asked when `floor` was acknowledged saw the log up to `index`. */
+  /** A read that was asked for when `floor` was {@link answered} saw the log up to `index`. */
   read(floor: Index, index: Index): void {
     if (index < floor) {
-      this.#fail('linearizable-read', `a read saw ${index} after ${floor} was acknowledged`);
+      this.#fail('linearizable-read', `a read saw ${index} after ${floor} was seen`);
     }
+    this.#answered = Math.max(this.#answered, index);
   }
 
   #checkRefused(value: string): void {

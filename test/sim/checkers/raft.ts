@@ -15,11 +15,13 @@ import type {
   Index,
   LeaseView,
   MemberConfig,
+  Millis,
   NodeId,
   SnapshotMeta,
   Term,
 } from '../../../src/raft/types.ts';
 import type { LogImage } from '../log-image.ts';
+import { DRIFT_BOUND } from '../options.ts';
 import type { World } from '../world.ts';
 
 /** What the checker may see of a node, whether or not its process lives. */
@@ -47,6 +49,12 @@ interface Memory {
 /** Terms stay far below this in a run, so that (index, term) fits one number. */
 const TERM_SPAN = 2 ** 20;
 
+interface EchoedPromise {
+  readonly promiseMs: Millis;
+  /** True time. */
+  readonly boundUntil: Millis;
+}
+
 export class RaftChecker {
   readonly #world: World;
   readonly #nodes: ReadonlyMap<NodeId, Witnessed>;
@@ -59,7 +67,9 @@ export class RaftChecker {
   readonly #seenIn: Term[] = [0];
   readonly #grants = new Map<string, NodeId>();
   readonly #stateHashes = new Map<Index, { readonly hash: number; readonly by: NodeId }>();
-  readonly #promiseOf = new Map<string, number>();
+  readonly #promiseOf = new Map<string, EchoedPromise>();
+  /** What each node echoed and is still bound by, over all its incarnations. */
+  readonly #owed = new Map<NodeId, readonly EchoedPromise[]>();
 
   /** @param onCommitted called with each entry, in order, when it is first committed anywhere. */
   constructor(
@@ -149,12 +159,13 @@ export class RaftChecker {
     const before = mind.stable;
     if (before !== null) {
       const forgot = now.term === before.term && before.vote !== null && now.vote !== before.vote;
-      if (now.term < before.term || forgot || now.promiseMaxMs < before.promiseMaxMs) {
+      if (now.term < before.term || forgot) {
         const change = `${JSON.stringify(before)} to ${JSON.stringify(now)}`;
         this.#fail('durable-state-grows', `${node.id} goes from ${change}`);
       }
     }
     mind.stable = now;
+    this.#checkOwed(node.id, now);
   }
 
   /** Called for each message as it leaves the host. */
@@ -176,14 +187,17 @@ export class RaftChecker {
         }
         break;
       case 'heartbeat':
-        this.#promiseOf.set(round(message.from, message), message.promiseMs);
+        this.#promiseOf.set(round(message.from, message), {
+          promiseMs: message.promiseMs,
+          // Counted by the fastest clock, from before anybody heard of it.
+          boundUntil: this.#world.now + message.promiseMs / (1 + DRIFT_BOUND),
+        });
         break;
       case 'heartbeat-reply': {
-        const promise = this.#promiseOf.get(round(message.to, message)) ?? 0;
-        if (hard.promiseMaxMs < promise) {
-          const kept = hard.promiseMaxMs;
-          this.#fail('promise-is-durable', `${node.id} promises ${promise}, its disk says ${kept}`);
-        }
+        const promise = this.#promiseOf.get(round(message.to, message));
+        if (promise === undefined) break;
+        this.#owed.set(node.id, [...(this.#owed.get(node.id) ?? []), promise]);
+        this.#checkOwed(node.id, hard);
         break;
       }
       default:
@@ -309,6 +323,16 @@ export class RaftChecker {
       const change = `${JSON.stringify(before)} to ${JSON.stringify(hard)}`;
       this.#fail('hard-state-grows', `${id} goes from ${change}`);
     }
+  }
+
+  /** Rule R2: a node that starts anew waits as long as what it echoed binds it. */
+  #checkOwed(id: NodeId, hard: HardState): void {
+    const owed = (this.#owed.get(id) ?? []).filter((it) => it.boundUntil > this.#world.now);
+    this.#owed.set(id, owed);
+    const longest = Math.max(0, ...owed.map(({ promiseMs }) => promiseMs));
+    if (hard.promiseMaxMs >= longest) return;
+    const kept = hard.promiseMaxMs;
+    this.#fail('promise-is-durable', `${id} promised ${longest}, its disk says ${kept}`);
   }
 
   #checkGrant(id: NodeId, term: Term, candidate: NodeId, hard: HardState): void {

@@ -116,8 +116,36 @@ export const leases: readonly Mutant[] = [
     patches: [
       {
         file: 'src/raft/follower.ts',
-        find: 'core.promiseMaxMs = Math.max(core.promiseMaxMs, m.promiseMs);',
+        find: 'core.promiseMaxMs = core.promise.echo(core.now, m.promiseMs);',
         replace: 'core.promiseMaxMs = core.timing.promiseMs;',
+      },
+    ],
+  },
+  {
+    name: 'longest promise forgotten while it binds',
+    stands: 'R2',
+    by: { seeds: 150 },
+    patches: [
+      {
+        file: 'src/raft/lease.ts',
+        find: 'each.until > now && each.promiseMs > promiseMs',
+        replace: 'each.until < now && each.promiseMs > promiseMs',
+      },
+    ],
+  },
+  {
+    name: 'a shortened promise under way taken for the longer one on disk',
+    stands: 'R2',
+    by: {
+      file: 'test/raft/lease.test.ts',
+      title: 'R2: a longer promise waits for its own write behind a shorter one under way',
+    },
+    patches: [
+      {
+        file: 'src/raft/rawnode.ts',
+        find: 'this.#core.durable = { ...known, promiseMaxMs };',
+        replace:
+          'this.#core.durable = { ...known, ...(promiseMaxMs < 0 ? { promiseMaxMs } : {}) };',
       },
     ],
   },

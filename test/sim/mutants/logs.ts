@@ -244,10 +244,7 @@ export const logs: readonly Mutant[] = [
   {
     name: 'a read before the first commit of the term',
     stands: 'bug 27',
-    by: {
-      file: 'test/raft/rawnode.test.ts',
-      title: 'a new leader confirms no read before it has committed in its own term',
-    },
+    by: { seeds: 200 },
     patches: [
       {
         file: 'src/raft/leader.ts',
@@ -268,6 +265,21 @@ export const logs: readonly Mutant[] = [
         file: 'src/raft/readonly.ts',
         find: '?? Number.POSITIVE_INFINITY) <= round) done += 1;',
         replace: '?? Number.POSITIVE_INFINITY) <= round + 1) done += 1;',
+      },
+    ],
+  },
+  {
+    name: 'a read confirmed by no round at all',
+    stands: 'bug 27',
+    by: {
+      file: 'test/raft/rawnode.test.ts',
+      title: 'a read is confirmed by a round that began after it, at the commit index of its time',
+    },
+    patches: [
+      {
+        file: 'src/raft/leader.ts',
+        find: '  reads.add(context, core.log.committed);',
+        replace: '  core.readStates.push({ context, index: core.log.committed });',
       },
     ],
   },

@@ -8,6 +8,7 @@ import { bootstrapSnapshot, joinerSnapshot } from '../../../src/cluster/bootstra
 import type { Command } from '../../../src/cluster/command.ts';
 import { ClusterNode } from '../../../src/cluster/node.ts';
 import type { PeerAddress } from '../../../src/cluster/ports.ts';
+import { defaultHoldDown, type HoldDown } from '../../../src/cluster/preference.ts';
 import type { Proposed } from '../../../src/cluster/proposals.ts';
 import { defaultSpec } from '../../../src/cluster/spec-document.ts';
 import { formatVersion } from '../../../src/cluster/state.ts';
@@ -91,11 +92,13 @@ export class TestCluster {
   readonly hosts = new Map<NodeId, Host>();
   /** Everything that was sent. */
   readonly sent: Message[] = [];
+  readonly holdDown: HoldDown;
   readonly #cut = new Set<string>();
   readonly #delayMs: Millis;
 
-  constructor(delayMs: Millis = 1) {
+  constructor(delayMs: Millis = 1, holdDown: HoldDown = defaultHoldDown) {
     this.#delayMs = delayMs;
+    this.holdDown = holdDown;
     this.#addHost('n1', bootstrapSnapshot(this.#init()));
   }
 
@@ -290,7 +293,11 @@ function bootHost(
 function makeNode(cluster: TestCluster, host: Host, clock: VirtualClock): ClusterNode {
   const isCurrent = (): boolean => host.node === node && host.running;
   const node: ClusterNode = new ClusterNode(
-    { selfId: host.id, compaction: { maxEntries: 40, maxBytes: 1 << 20 } },
+    {
+      selfId: host.id,
+      compaction: { maxEntries: 40, maxBytes: 1 << 20 },
+      holdDown: cluster.holdDown,
+    },
     {
       // A killed process runs no timers.
       clock: {

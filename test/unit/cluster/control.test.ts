@@ -30,7 +30,8 @@ class Lab {
   readonly cluster = new TestCluster();
   renewed = 0;
 
-  control(id: string): Control {
+  /** @param alone asks no other member, as for what another one forwarded. */
+  control(id: string, alone = false): Control {
     const { node } = this.cluster.host(id);
     return new Control({
       node,
@@ -48,7 +49,7 @@ class Lab {
         contacts: new Map(),
         alarms: [],
       }),
-      peer: (peer) => this.control(peer),
+      peer: alone ? null : (peer) => this.control(peer, true),
       renewCertificate: async () => {
         this.renewed += 1;
         return '2027-01-01T00:00:00.000Z';
@@ -552,6 +553,25 @@ test('status() needs no quorum; the linearizable one does', async () => {
     lab.ask('n3', (operations) => operations.status({ linearizable: true })),
     refusal('not-leader'),
   );
+});
+
+test('a read that another member forwarded is confirmed here or refused', async () => {
+  const lab = await grown();
+  const { id } = await lab.cluster.elected();
+  const other = id === 'n2' ? 'n3' : 'n2';
+  const reads: readonly ((operations: Operations) => Promise<unknown>)[] = [
+    (operations) => operations.status({ linearizable: true }),
+    (operations) => operations.getSpec({ local: false }),
+    (operations) => operations.canStop(null),
+  ];
+  for (const read of reads) {
+    await lab.cluster.settled(read(lab.control(id, true)));
+    await lab.cluster.settled(read(lab.control(other)));
+    await assert.rejects(
+      lab.cluster.settled(read(lab.control(other, true))),
+      refusal('not-leader'),
+    );
+  }
 });
 
 test('status() of a follower, confirmed by the quorum, is still about that follower', async () => {

@@ -35,6 +35,7 @@ test('parseAgentConfig() fills in every default and freezes the result', () => {
     http: { listen: '127.0.0.1:7444' },
     interface: null,
     interfaces: {},
+    preemptDelaySeconds: 30,
     log: { level: 'info', format: 'text' },
   });
   assert.ok(Object.isFrozen(config) && Object.isFrozen(config.http));
@@ -42,7 +43,13 @@ test('parseAgentConfig() fills in every default and freezes the result', () => {
 
 test('parseAgentConfig() reads back what agentDocument() writes', () => {
   const config = parseAgentConfig(
-    { ...least, interface: 'bond0', interfaces: { 'FD00::0:1': 'eth1' }, log: { level: 'debug' } },
+    {
+      ...least,
+      interface: 'bond0',
+      interfaces: { 'FD00::0:1': 'eth1' },
+      preemptDelaySeconds: 5,
+      log: { level: 'debug' },
+    },
     'agent.yaml',
   );
 
@@ -85,6 +92,16 @@ const refused: readonly [what: string, document: unknown, problems: readonly str
     'one VIP spelt in two ways',
     { ...least, interfaces: { 'fd00::1': 'a', 'fd00:0::1': 'b' } },
     ['interfaces.fd00:0::1: repeats interfaces.fd00::1'],
+  ],
+  [
+    'a delay that would not keep a restarting host away',
+    { ...least, preemptDelaySeconds: 0 },
+    ['preemptDelaySeconds: must be at least 1 (is 0)'],
+  ],
+  [
+    'a delay with a unit',
+    { ...least, preemptDelaySeconds: '30s' },
+    ['preemptDelaySeconds: must be a number'],
   ],
   [
     'an interface of something that is no address',

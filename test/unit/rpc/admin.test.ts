@@ -4,6 +4,7 @@ import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { defined } from '../../../src/base/assert.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { OperatingError } from '../../../src/base/errors.ts';
 import type { Operations } from '../../../src/cluster/operations.ts';
@@ -295,6 +296,34 @@ test('a request waits out an election and then reaches the new leader', options,
   setTimeout(() => (elected = 'a'), 200);
 
   assert.deepEqual(await answer, samples.transfer.result);
+});
+
+test('two followers that name each other ask each other once at a time', options, async (t) => {
+  const cluster = await TestCluster.create();
+  t.after(() => cluster.close());
+  let hops = 0;
+  // Each asks the other by itself, as reads do, until it is told that it need not any more.
+  const follower = (id: string, other: string) => ({
+    id,
+    operations: {
+      canStop: (name: string | null) =>
+        defined(cluster.nodes.get(id), id).rpc.operationsOf(other).canStop(name),
+    },
+    forwarded: {
+      canStop: async () => {
+        hops += 1;
+        if (hops > 2) return samples.canStop.result;
+        throw notLeader({ id: other });
+      },
+    },
+  });
+  const a = await cluster.start(follower('a', 'b'));
+  await cluster.start(follower('b', 'a'));
+  cluster.connect();
+
+  assert.deepEqual(await a.rpc.operations.canStop(null), samples.canStop.result);
+  // By itself, as the leader's forwarder, and after a while by itself again.
+  assert.equal(hops, 3);
 });
 
 test('without a leader the answer is that there is none', options, async (t) => {

@@ -1,10 +1,12 @@
 /** The codec: every message survives the wire, and no bytes make it throw. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { RaftMessage } from '../../../proto/gen/raft.ts';
+import { defined } from '../../../src/base/assert.ts';
 import type { InstallSnapshot } from '../../../src/raft/message.ts';
-import type { Entry } from '../../../src/raft/types.ts';
+import type { Entry, SnapshotMeta } from '../../../src/raft/types.ts';
 import {
   classOf,
   decodeMessage,
@@ -12,7 +14,12 @@ import {
   type WireableMessage,
 } from '../../../src/rpc/codec.ts';
 import { maxSnapshotBytes, snapshotChunkBytes } from '../../../src/rpc/limits.ts';
-import { SnapshotAssembler, snapshotChunks } from '../../../src/rpc/snapshot-codec.ts';
+import {
+  offeredBytes,
+  offerText,
+  SnapshotAssembler,
+  snapshotChunks,
+} from '../../../src/rpc/snapshot-codec.ts';
 
 const route = { from: 'a', to: 'b' };
 /** Plain objects only, as the decoder makes them. */
@@ -194,6 +201,10 @@ test('classOf() gives appends and snapshots streams of their own', () => {
   assert.equal(classOf('snapshot'), 'snapshot');
 });
 
+function checksumOf({ snapshot }: InstallSnapshot): Uint8Array {
+  return createHash('sha256').update(snapshot.data).digest();
+}
+
 function snapshotOf(bytes: number): InstallSnapshot {
   const config = { voters: ['a', 'b'], votersOutgoing: [], learners: ['c'], learnersNext: [] };
   return {
@@ -211,25 +222,79 @@ test('a snapshot of any size comes back from its parts', () => {
   for (const bytes of [0, 1, snapshotChunkBytes, snapshotChunkBytes * 3 + 5]) {
     const message = snapshotOf(bytes);
     const assembler = new SnapshotAssembler(route);
-    const results = [...snapshotChunks(message)].map((chunk) => assembler.add(chunk));
+    const results = [...snapshotChunks(message, checksumOf(message))].map((chunk) =>
+      assembler.add(chunk),
+    );
 
     assert.deepEqual(results.pop(), message);
     assert.ok(results.every((result) => result === null));
   }
 });
 
+test('a snapshot that broke off anywhere goes on where it stopped', () => {
+  const message = snapshotOf(snapshotChunkBytes * 3 + 5);
+  const checksum = checksumOf(message);
+  const parts = [...snapshotChunks(message, checksum)];
+  for (let cut = 1; cut <= parts.length; cut++) {
+    const broken = new SnapshotAssembler(route);
+    for (const part of parts.slice(0, cut)) broken.add(part);
+    const unfinished = defined(broken.unfinished, 'a beginning');
+    const from = offeredBytes(offerText(unfinished), message, checksum);
+    assert.equal(from, Math.min(cut * snapshotChunkBytes, message.snapshot.data.length));
+
+    // Whoever leads by then sends the rest.
+    const later = { ...message, term: 6 };
+    const rest = [...snapshotChunks(later, checksum, from)];
+    const assembler = new SnapshotAssembler(route, unfinished);
+    assert.equal(assembler.unfinished, unfinished);
+    assert.deepEqual(rest.map((part) => assembler.add(part)).pop(), later, `cut after ${cut}`);
+    assert.equal(rest.length, Math.max(1, parts.length - cut));
+  }
+});
+
+test('the beginning of another snapshot is of no use', () => {
+  const message = snapshotOf(snapshotChunkBytes * 3);
+  const checksum = checksumOf(message);
+  const broken = new SnapshotAssembler(route);
+  for (const part of [...snapshotChunks(message, checksum)].slice(0, 2)) broken.add(part);
+  const unfinished = defined(broken.unfinished, 'a beginning');
+  const offer = offerText(unfinished);
+  const { snapshot } = message;
+  const other = (meta: Partial<SnapshotMeta>, data = snapshot.data): InstallSnapshot => ({
+    ...message,
+    snapshot: { meta: { ...snapshot.meta, ...meta }, data },
+  });
+
+  assert.equal(offeredBytes(offer, message, checksum), snapshotChunkBytes * 2);
+  assert.equal(offeredBytes(offer, other({ index: 11 }), checksum), 0);
+  assert.equal(offeredBytes(offer, other({ term: 3 }), checksum), 0);
+  assert.equal(offeredBytes(offer, other({}, new Uint8Array(9)), checksum), 0);
+  assert.equal(offeredBytes(offer, message, new Uint8Array(32)), 0);
+  for (const odd of ['', `${offer}9999999999`, `${offer}x`, `${offer.slice(0, -6)}-1`, 'x'])
+    assert.equal(offeredBytes(odd, message, checksum), 0, odd);
+
+  // Sent from the start all the same, it is taken from the start.
+  const assembler = new SnapshotAssembler(route, unfinished);
+  const results = [...snapshotChunks(message, checksum)].map((part) => assembler.add(part));
+  assert.deepEqual(results.pop(), message);
+});
+
 test('SnapshotAssembler refuses parts that do not fit', () => {
-  const [first, second, third] = [...snapshotChunks(snapshotOf(snapshotChunkBytes * 3))];
+  const message = snapshotOf(snapshotChunkBytes * 3);
+  const [first, second, third] = [...snapshotChunks(message, checksumOf(message))];
   assert.ok(first && second && third);
   const huge = snapshotOf(0);
   Object.defineProperty(huge.snapshot.data, 'length', { value: maxSnapshotBytes + 1 });
-  const hugeHeader = snapshotChunks(huge).next().value as Uint8Array;
+  const hugeHeader = snapshotChunks(huge, new Uint8Array(0)).next().value as Uint8Array;
   const rows: readonly [string, readonly Uint8Array[]][] = [
     ['no-header', [second]],
     ['bad-offset', [first, third]],
     ['second-header', [first, first]],
     ['too-long', [hugeHeader]],
     ['malformed', [new Uint8Array([255])]],
+    ['bad-checksum', [...snapshotChunks(message, new Uint8Array(32))]],
+    // Of which nothing was kept here.
+    ['bad-offset', [...snapshotChunks(message, checksumOf(message), snapshotChunkBytes)]],
   ];
   for (const [reason, chunks] of rows) {
     const assembler = new SnapshotAssembler(route);

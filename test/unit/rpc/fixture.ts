@@ -61,6 +61,8 @@ export interface NodeInit {
   readonly id: string;
   readonly material?: TlsMaterial;
   readonly operations?: Partial<Operations>;
+  /** For what another member asks; the same operations by default. */
+  readonly forwarded?: Partial<Operations>;
   readonly standingOf?: (id: string) => Standing;
   readonly listenPort?: number;
   readonly wallOffsetMs?: number;
@@ -106,6 +108,7 @@ export class TestCluster {
       log: silentLogger,
       standingOf: init.standingOf ?? ((id) => this.standingOf(id)),
       operations: operationsOf(init.operations ?? {}),
+      forwarded: operationsOf(init.forwarded ?? init.operations ?? {}),
       local: {
         path: socketPath,
         peerOf: init.peerOf ?? (() => ({ uid: 0, access: 'all' })),

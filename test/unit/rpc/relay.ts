@@ -5,6 +5,8 @@ export class Relay {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #cut = false;
+  #passed = 0;
+  #breakAt = Number.POSITIVE_INFINITY;
   /** Connections accepted so far. */
   accepted = 0;
 
@@ -34,6 +36,11 @@ export class Relay {
     }
   }
 
+  /** Breaks every connection once, when `bytes` more have passed to the target. */
+  breakAfter(bytes: number): void {
+    this.#breakAt = this.#passed + bytes;
+  }
+
   /** New connections pass again. */
   heal(): void {
     this.#cut = false;
@@ -53,8 +60,16 @@ export class Relay {
     }
     const far = connect({ host: '127.0.0.1', port: targetPort, noDelay: true });
     this.#keep(far);
+    near.on('data', (bytes) => this.#count(bytes.length));
     near.pipe(far);
     far.pipe(near);
+  }
+
+  #count(bytes: number): void {
+    this.#passed += bytes;
+    if (this.#passed < this.#breakAt) return;
+    this.#breakAt = Number.POSITIVE_INFINITY;
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   #keep(socket: Socket): void {

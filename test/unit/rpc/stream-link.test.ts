@@ -2,14 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '../../../src/base/clock.ts';
-import type { DialledStream, DialOptions } from '../../../src/rpc/dial.ts';
-import { StreamLink } from '../../../src/rpc/stream-link.ts';
-
-type Events = Pick<DialOptions, 'onOpen' | 'onEnd' | 'preflight'>;
+import type { DialledStream } from '../../../src/rpc/dial.ts';
+import { type StreamEvents, StreamLink } from '../../../src/rpc/stream-link.ts';
 
 class Bench {
   now = 0;
-  readonly attempts: (Events & { at: number; abandoned: boolean; written: (() => void)[] })[] = [];
+  readonly attempts: (StreamEvents & {
+    at: number;
+    abandoned: boolean;
+    written: (() => void)[];
+  })[] = [];
   readonly told: string[] = [];
   #timers: { at: number; run: () => void }[] = [];
 
@@ -52,7 +54,7 @@ class Bench {
     this.now = end;
   }
 
-  #dial(events: Events): DialledStream {
+  #dial(events: StreamEvents): DialledStream {
     const attempt = { ...events, at: this.now, abandoned: false, written: [] as (() => void)[] };
     this.attempts.push(attempt);
     const call = {

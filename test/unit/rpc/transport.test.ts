@@ -375,6 +375,36 @@ test('a snapshot of 32 MB does not delay a heartbeat', options, async (t) => {
   assert.ok(defined(sorted.at(-1), 'longest') < 150, `longest ${sorted.at(-1)} ms`);
 });
 
+test(
+  'a snapshot that broke off in the middle is not sent again from its start',
+  options,
+  async (t) => {
+    const cluster = await TestCluster.create();
+    t.after(() => cluster.close());
+    const a = await cluster.start({ id: 'a' });
+    const b = await cluster.start({ id: 'b' });
+    const relay = await Relay.open(defined(b.rpc.port, 'port'));
+    t.after(() => relay.close());
+    a.rpc.transport.setPeers([{ ...b.peer, address: `127.0.0.1:${relay.port}` }]);
+    const size = 8 * 1024 * 1024;
+    const message = snapshotOf(new Uint8Array(size).map((_, index) => index % 251));
+    const received = (): number => b.rpc.counters().transport.snapshot.receivedBytes;
+
+    relay.breakAfter(size / 2);
+    a.rpc.transport.send(message);
+    await until(() => a.snapshots.length > 0);
+    const before = received();
+    a.rpc.transport.send(message);
+    const arrived = await b.next(({ type }) => type === 'snapshot');
+
+    assert.deepEqual(a.snapshots[0], ['b', false]);
+    assert.ok(before > size / 4, `only ${before} bytes had arrived`);
+    // Everything once, with the headers of its parts.
+    assert.ok(received() < size * 1.01, `${received()} bytes for ${size}`);
+    assert.deepEqual(arrived, message);
+  },
+);
+
 const emptyAppend: Append = {
   ...{ type: 'append', from: 'a', to: 'b', term: 1, prevIndex: 0, prevTerm: 0, commit: 0 },
   entries: [],
