@@ -25,6 +25,8 @@ export const maxAppendsUnderWay = 2;
 export const proposalTimeoutMs: Millis = 5_000;
 /** How long a stopping node goes on voting for its successor (rule R8). */
 export const stopTimeoutMs: Millis = 1_000;
+/** How long it then goes on following, so that the successor has what it needs to claim. */
+export const seeInTimeoutMs: Millis = 200;
 /** How often the leader looks at its learners, and every node at what time alone changes. */
 export const slowTickMs: Millis = 250;
 

@@ -23,6 +23,7 @@ import {
   type NodePorts,
   proposalTimeoutMs,
   raftLimits,
+  seeInTimeoutMs,
   slowTickMs,
   stopTimeoutMs,
 } from './node-ports.ts';
@@ -197,7 +198,10 @@ export class ClusterNode {
    * a new leader is heard (1 s at most), and closes the log.
    */
   async stop(): Promise<void> {
-    if (this.#state === 'running' && this.#lease.role === 'leader') await this.#handOver();
+    if (this.#state === 'running' && this.#lease.role === 'leader') {
+      await this.#handOver();
+      await this.#seeSuccessorIn();
+    }
     if (this.#state === 'running') this.#close();
     await this.#ports.storage.close();
   }
@@ -462,6 +466,18 @@ export class ClusterNode {
       (view) => (view.leader === null || view.leader === this.#selfId ? undefined : view.leader),
     );
     await elected.catch(() => undefined);
+  }
+
+  /** The successor needs its first entry committed before it may claim: this node still counts. */
+  async #seeSuccessorIn(): Promise<void> {
+    if (this.#state !== 'running' || this.#lease.leader === null) return;
+    const { term } = this.#lease;
+    const committed = this.#watches.add(
+      seeInTimeoutMs,
+      () => noQuorum(seeInTimeoutMs),
+      () => (this.#machine.appliedTerm >= term ? true : undefined),
+    );
+    await committed.catch(() => undefined);
   }
 
   /** A successor that was silent for a moment is worth a moment: an election takes much longer. */
