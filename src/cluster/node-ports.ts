@@ -6,6 +6,7 @@ import type { Index, NodeId } from '../raft/types.ts';
 import type { CompactionLimits } from './compaction.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
 import type { ClusterState } from './state.ts';
+import type { TimingLimits } from './timing-choice.ts';
 
 /** What one append carries, and what may be under way to one peer and uncommitted in all. */
 export const raftLimits = {
@@ -47,5 +48,6 @@ export interface NodePorts {
 
 export interface NodeOptions {
   readonly selfId: NodeId;
+  readonly timing?: TimingLimits;
   readonly compaction?: CompactionLimits;
 }

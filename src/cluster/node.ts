@@ -36,7 +36,8 @@ import { nodeStopped, noQuorum, notLeader, transferRefused, versionTooLow } from
 import { clusterFormatVersion, memberById } from './state.ts';
 import { encodeState } from './state-codec.ts';
 import { StateMachine } from './state-machine.ts';
-import { clockDrift, leaseMs, timingOf } from './timing.ts';
+import { clockDrift, leaseMs } from './timing.ts';
+import { TimingChoice, type TimingView } from './timing-choice.ts';
 import { type Transition, Transitions } from './transitions.ts';
 import { type ClusterView, sameView } from './view.ts';
 import { Watches } from './watches.ts';
@@ -66,6 +67,7 @@ export class ClusterNode {
   readonly #transitions: Transitions;
   readonly #peers: PeerList;
   readonly #chores: Chores;
+  readonly #timing: TimingChoice;
   readonly #timer: DeadlineTimer;
   readonly #listeners = new Set<(view: ClusterView) => void>();
   readonly #outstanding: Outstanding[] = [];
@@ -75,6 +77,10 @@ export class ClusterNode {
   #eligibility: Eligibility = { eligible: true, reason: '' };
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
+  #heardFrom: NodeId | null = null;
+  /** Whom this node's election deposed for being silent; if it answers soon, it was not dead. */
+  #deposed: { readonly id: NodeId; readonly until: Millis } | null = null;
+  #provenAt: Millis | null = null;
   #slowTimer: Timer | null = null;
   #processing = false;
   #state: 'new' | 'running' | 'stopped' = 'new';
@@ -86,11 +92,12 @@ export class ClusterNode {
     this.#compaction = new Compaction(options.compaction ?? defaultCompactionLimits);
     const { state } = this.#machine;
     const { clock } = ports;
+    this.#timing = new TimingChoice(state.spec.timing, options.timing);
     this.#raw = new RawNode(
       {
         ...raftLimits,
         id: options.selfId,
-        timing: timingOf(state.spec.timing),
+        timing: this.#timing.timing,
         clockDrift,
         priority: memberById(state, options.selfId)?.priority ?? 0,
         rng: ports.rng,
@@ -132,6 +139,12 @@ export class ClusterNode {
       this.#raw.step(now, message);
       if (message.type === 'heartbeat' && message.term >= this.#lease.term) {
         this.#leaderHeardAt = now;
+        this.#heardFrom = message.from;
+        if (this.#timing.heard(message.promiseMs)) this.#timingChanged();
+      } else if (message.type === 'heartbeat-reply' && message.from === this.#deposed?.id) {
+        const { until } = this.#deposed;
+        this.#deposed = null;
+        if (now < until && this.#timing.deposedTheLiving(now)) this.#timingChanged();
       }
     });
   }
@@ -180,7 +193,7 @@ export class ClusterNode {
       if (!result.ok) refusal = result.reason;
     });
     if (refusal !== null) throw transferRefused(refusal);
-    const timeoutMs = 4 * timingOf(this.#machine.state.spec.timing).promiseMs;
+    const timeoutMs = 4 * this.#timing.timing.promiseMs;
     return this.#watches.add(
       timeoutMs,
       () => transferRefused('it took too long'),
@@ -239,7 +252,7 @@ export class ClusterNode {
       quorum:
         role === 'leader'
           ? deadline > now
-          : leader !== null && heardMs <= timingOf(state.spec.timing).promiseMs,
+          : leader !== null && heardMs <= this.#timing.timing.promiseMs,
       appliedIndex,
       ownTermApplied: role === 'leader' && appliedTerm === term,
       removed: state.removedIds.includes(this.#selfId),
@@ -267,6 +280,11 @@ export class ClusterNode {
     });
   }
 
+  /** The timing in force, and why. */
+  timing(): TimingView {
+    return this.#timing.view();
+  }
+
   /** Whether it takes part: started, and neither stopped nor failed. */
   isRunning(): boolean {
     return this.#state === 'running';
@@ -281,7 +299,7 @@ export class ClusterNode {
   viewAgeMs(): Millis {
     const now = this.#ports.clock.now();
     const { role, deadline } = this.#lease;
-    const { promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const { promiseMs } = this.#timing.timing;
     const vouchedAt = role === 'leader' ? deadline - leaseMs(promiseMs) : this.#leaderHeardAt;
     return now - Math.max(vouchedAt, this.#startedAt);
   }
@@ -337,6 +355,7 @@ export class ClusterNode {
 
   #handle(ready: Ready): void {
     const { clock, sink, storage, transport } = this.#ports;
+    this.#measure();
     this.#lease = ready.lease;
     sink.update(ready.lease);
     // The sink has let go, and the kernel has said so: now everybody may know.
@@ -367,6 +386,31 @@ export class ClusterNode {
     if (this.#machine.state !== before) this.#stateChanged();
     this.#reads.confirmed(ready.readStates, ready.failedReads);
     this.#reads.applied(this.#machine.appliedIndex);
+  }
+
+  /** Tells the choice of timing how long the quorum took this time. */
+  #measure(): void {
+    const { provenAt } = this.#raw;
+    const before = this.#provenAt;
+    if (provenAt === before) return;
+    this.#provenAt = provenAt;
+    if (provenAt === null) return;
+    const now = this.#ports.clock.now();
+    if (before === null) this.#deposed = this.#whomItDeposed(provenAt);
+    else if (this.#timing.proved(now, now - before)) this.#timingChanged();
+  }
+
+  #whomItDeposed(electedAt: Millis): { readonly id: NodeId; readonly until: Millis } | null {
+    const { promiseMs } = this.#timing.timing;
+    // Within its promise it has let go by itself.
+    if (this.#heardFrom === null || electedAt - this.#leaderHeardAt < promiseMs) return null;
+    return { id: this.#heardFrom, until: electedAt + 2 * promiseMs };
+  }
+
+  #timingChanged(): void {
+    const { name, timing, reason } = this.#timing.view();
+    this.#raw.setTiming(timing);
+    this.#ports.log.info('node.timing', { timing: name, promiseMs: timing.promiseMs, reason });
   }
 
   /** Takes the Readys that are durable, oldest first, one step further. */
@@ -408,7 +452,8 @@ export class ClusterNode {
   /** Makes Raft and the transport follow the new state. */
   #stateChanged(): void {
     const { state } = this.#machine;
-    this.#raw.setTiming(timingOf(state.spec.timing));
+    this.#timing.setSpec(state.spec.timing);
+    this.#raw.setTiming(this.#timing.timing);
     const self = memberById(state, this.#selfId);
     this.#raw.setPriority(self?.priority ?? 0);
     this.#peers.set(state);
@@ -483,7 +528,7 @@ export class ClusterNode {
   /** A successor that was silent for a moment is worth a moment: an election takes much longer. */
   async #transferPatiently(): Promise<boolean> {
     const { clock, log } = this.#ports;
-    const { heartbeatMs, promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const { heartbeatMs, promiseMs } = this.#timing.timing;
     const giveUpAt = clock.now() + promiseMs;
     for (;;) {
       try {

@@ -98,6 +98,11 @@ export class RawNode {
     return nextDeadline(this.#core);
   }
 
+  /** As leader: when the newest round that a quorum echoed was sent; the election before it. */
+  get provenAt(): Millis | null {
+    return this.#core.leadership?.lease.provenAt ?? null;
+  }
+
   /** Proposes an entry. An index is a promise to try, not that it will be committed. */
   propose(data: Uint8Array): ProposeResult {
     return propose(this.#core, 'normal', data);

@@ -238,8 +238,9 @@ function isIn(leader: SimHost, host: SimHost): boolean {
   return [...config.voters, ...config.learners].includes(host.id);
 }
 
-/** Any timing that the bounds allow, so that promises of all lengths meet. */
-function someTiming(random: Prng): Timing {
+/** Any timing that the bounds allow, so that promises of all lengths meet, or one that adapts. */
+function someTiming(random: Prng): Timing | 'auto' {
+  if (random() < 0.25) return 'auto';
   const promiseMs = intBetween(random, 150, 1_200);
   return {
     promiseMs,

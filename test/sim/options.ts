@@ -40,7 +40,7 @@ export interface Options {
   readonly nodes: number;
   /** `formed`: all are voters from the start; `grown`: the first admits the others. */
   readonly start: 'formed' | 'grown';
-  readonly timing: Timing;
+  readonly timing: Timing | 'auto';
   /** How long faults go on, ms of true time. */
   readonly faultyMs: Millis;
   readonly faults: readonly FaultKind[];
@@ -65,10 +65,11 @@ export interface Options {
 /** ρ of LEASE: the promise arithmetic holds up to it, so the simulator goes to its edge. */
 const DRIFT_BOUND = 0.01;
 
-const timings: readonly Timing[] = [
+const timings: readonly Options['timing'][] = [
   { heartbeatMs: 30, promiseMs: 230, jitterMs: 60 },
   { heartbeatMs: 50, promiseMs: 400, jitterMs: 150 },
   { heartbeatMs: 75, promiseMs: 600, jitterMs: 200 },
+  'auto',
 ];
 
 export function optionsOf(world: World): Options {
@@ -123,7 +124,7 @@ function hesitationOf(random: Prng): Pick<Options, 'hesitateChance' | 'hesitateM
 export function describeOptions(options: Options): string {
   const { nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
   return [
-    `${nodes} nodes ${start}, E ${timing.promiseMs}`,
+    `${nodes} nodes ${start}, E ${timing === 'auto' ? timing : timing.promiseMs}`,
     `${faultyMs} ms of faults each ~${faultEveryMs}`,
     `[${faults.join(' ')}]`,
     `delay ${net.meanMs} tail ${net.tailChance}x${net.tailMs} loss ${net.lossChance}`,

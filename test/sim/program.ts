@@ -36,7 +36,7 @@ export type Request =
   | { readonly type: 'read'; readonly floor: Index }
   | { readonly type: 'add'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
-  | { readonly type: 'retime'; readonly timing: Timing }
+  | { readonly type: 'retime'; readonly timing: Timing | 'auto' }
   | { readonly type: 'transfer'; readonly to: NodeId | null };
 
 /** What a process finds on its host when it starts. */
