@@ -225,9 +225,9 @@ export class ClusterNode {
     this.#run(() => this.#raw.setEligibility(eligibility));
   }
 
-  /** The transport could not deliver appends to `id`. */
+  /** The transport lost a connection to `id`, or could not deliver appends to it. */
   reportUnreachable(id: NodeId): void {
-    this.#run(() => this.#raw.reportUnreachable(id));
+    this.#run(() => this.#raw.reportUnreachable(this.#ports.clock.now(), id));
   }
 
   /** The transport delivered a snapshot to `id`, or failed to. */

@@ -158,9 +158,12 @@ export class RawNode {
     if (mayCampaign(this.#core)) campaignSoftly(this.#core);
   }
 
-  /** The transport lost its connection for appends to `id`. */
-  reportUnreachable(id: NodeId): void {
-    handleUnreachable(this.#core, id);
+  /** The transport lost its connection to `id`, or something that it should carry there. */
+  reportUnreachable(now: Millis, id: NodeId): void {
+    const core = this.#core;
+    core.advanceTo(now);
+    handleUnreachable(core, id);
+    if (core.role === 'follower' && core.leader === id) core.leaderHungUp();
   }
 
   /** The transport delivered the snapshot to `id`, or failed to. Owed for every snapshot sent. */

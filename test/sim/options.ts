@@ -65,12 +65,13 @@ export interface Options {
 /** ρ of LEASE: the promise arithmetic holds up to it, so the simulator goes to its edge. */
 const DRIFT_BOUND = 0.01;
 
-const timings: readonly Options['timing'][] = [
+const timings: readonly Timing[] = [
   { heartbeatMs: 30, promiseMs: 230, jitterMs: 60 },
   { heartbeatMs: 50, promiseMs: 400, jitterMs: 150 },
   { heartbeatMs: 75, promiseMs: 600, jitterMs: 200 },
-  'auto',
 ];
+/** The share of worlds whose leaders choose their timing themselves. */
+const AUTO_SHARE = 0.25;
 
 export function optionsOf(world: World): Options {
   const random = world.random('options');
@@ -78,7 +79,7 @@ export function optionsOf(world: World): Options {
   return {
     nodes,
     start: nodes > 1 && random() < 0.35 ? 'grown' : 'formed',
-    timing: pick(random, timings),
+    timing: timingOf(world, pick(random, timings)),
     faultyMs: intBetween(random, 6_000, 14_000),
     faults: someFaults(random),
     faultEveryMs: pick(random, [150, 400, 900, 2_000]),
@@ -94,6 +95,10 @@ export function optionsOf(world: World): Options {
     compactAfterEntries: pick(random, [8, 30, 200]),
     pinnedPeers: random() < 0.5,
   };
+}
+
+function timingOf(world: World, timing: Timing): Options['timing'] {
+  return world.random('timing')() < AUTO_SHARE ? 'auto' : timing;
 }
 
 /** Sometimes a few kinds again and again, sometimes nearly all of them. */
