@@ -231,9 +231,12 @@ class Agent {
     this.#renewal.stop();
     this.#rivals.stop();
     await attempt(log, 'node', () => this.#node.stop());
-    await attempt(log, 'vip', () => this.#vip.stop());
-    await attempt(log, 'rpc', () => this.#rpc.close());
+    await attempt(log, 'vip', () => this.#takeDuty({ vips: [], hold: null, reason: 'stopped' }));
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
+    // Peers dial anew at once, and the successor has better things to do in its first moments.
+    await attempt(log, 'rpc', () => this.#rpc.close());
+    // Last, because it takes the kernel long: shut, the fence stands in nobody's way.
+    await attempt(log, 'fence', () => this.#vip.stop());
     await attempt(log, 'http', () => this.#http.stop());
     this.#table.close();
     log.info('agent.stopped');

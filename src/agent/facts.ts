@@ -4,6 +4,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { LocalFacts, LocalVip, PeerContact } from '../cluster/local-facts.ts';
 import type { ClusterNode } from '../cluster/node.ts';
+import type { TimingView } from '../cluster/timing-choice.ts';
 import type { HttpFacts } from '../http/facts.ts';
 import { type HealthReport, reportOf } from '../http/health.ts';
 import type { LbController } from '../lb/controller.ts';
@@ -88,6 +89,7 @@ export function httpFacts(from: FactSources): HttpFacts {
       transitions: vip.claims + vip.withdrawals,
     })),
     leaseRemainingMs: Math.max(0, view.lease.deadline - from.clock.now()),
+    timing: timingFacts(from.node.timing()),
     fenceRenewals: vip.fenceRenewals,
     announcements: vip.announcementsSent,
     frontends: lb.frontends.map((frontend) => ({
@@ -97,6 +99,10 @@ export function httpFacts(from: FactSources): HttpFacts {
     proxyWorkerRestarts: lb.workerRestarts,
     steeringFailures: lb.steeringFailures,
   };
+}
+
+function timingFacts({ timing, delayMs, changes }: TimingView): HttpFacts['timing'] {
+  return { promiseMs: timing.promiseMs, delayMs, changes };
 }
 
 /** Whether this process does its work; when it does not, a restart helps. */

@@ -105,6 +105,7 @@ function viewLine({ cluster, self, view }: StatusDocument): string {
     cluster.term === null ? '' : `term ${cluster.term}`,
     cluster.revision === null ? '' : `revision ${cluster.revision}`,
     self.role === null ? '' : `${self.name} is ${self.role}`,
+    cluster.timing === null ? '' : `timing ${cluster.timing.profile}`,
     self.eligible === false ? `not eligible: ${self.reason}` : '',
     self.fences.length === 0 ? '' : `fences ${self.fences.join(', ')}`,
     `view ${view.kind}, ${span(view.ageMs)} old`,

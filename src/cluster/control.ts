@@ -88,6 +88,7 @@ export class Control implements Operations {
       view,
       raft: node.raftStatus(),
       transitions: node.transitions(),
+      timing: node.timing(),
       local: localFacts(),
       wallNowMs: clock.wallNow(),
       ageMs: node.viewAgeMs(),

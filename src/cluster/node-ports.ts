@@ -8,6 +8,7 @@ import type { CompactionLimits } from './compaction.ts';
 import type { LeaseSink, LogStorage, Transport } from './ports.ts';
 import type { HoldDown } from './preference.ts';
 import type { ClusterState } from './state.ts';
+import type { TimingLimits } from './timing-choice.ts';
 
 /** What one append carries, and what may be under way to one peer and uncommitted in all. */
 export const raftLimits = {
@@ -32,6 +33,8 @@ export const diskPatienceMs: Millis = 1_000;
 export const proposalTimeoutMs: Millis = 5_000;
 /** How long a stopping node goes on voting for its successor (rule R8). */
 export const stopTimeoutMs: Millis = 1_000;
+/** How long it then goes on following, so that the successor has what it needs to claim. */
+export const seeInTimeoutMs: Millis = 200;
 /** How often the leader looks at its learners, and every node at what time alone changes. */
 export const slowTickMs: Millis = 250;
 
@@ -54,6 +57,7 @@ export interface NodePorts {
 
 export interface NodeOptions {
   readonly selfId: NodeId;
+  readonly timing?: TimingLimits;
   readonly compaction?: CompactionLimits;
   /** How long a preferred host must be able to lead before it gets the leadership back. */
   readonly holdDown?: HoldDown;

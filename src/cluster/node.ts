@@ -26,6 +26,7 @@ import {
   type NodePorts,
   proposalTimeoutMs,
   raftLimits,
+  seeInTimeoutMs,
   slowTickMs,
   stopTimeoutMs,
 } from './node-ports.ts';
@@ -39,7 +40,8 @@ import { nodeStopped, noQuorum, notLeader, transferRefused, versionTooLow } from
 import { clusterFormatVersion, memberById } from './state.ts';
 import { encodeState } from './state-codec.ts';
 import { StateMachine } from './state-machine.ts';
-import { clockDrift, leaseMs, timingOf } from './timing.ts';
+import { clockDrift, leaseMs } from './timing.ts';
+import { TimingChoice, type TimingView } from './timing-choice.ts';
 import { type Transition, Transitions } from './transitions.ts';
 import { type ClusterView, sameView } from './view.ts';
 import { Watches } from './watches.ts';
@@ -77,6 +79,7 @@ export class ClusterNode {
   readonly #transitions: Transitions;
   readonly #peers: PeerList;
   readonly #chores: Chores;
+  readonly #timing: TimingChoice;
   readonly #timer: DeadlineTimer;
   readonly #listeners = new Set<(view: ClusterView) => void>();
   readonly #outstanding: Outstanding[] = [];
@@ -89,6 +92,10 @@ export class ClusterNode {
   #diskTroubleSince: Millis = 0;
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
+  #heardFrom: NodeId | null = null;
+  /** Whom this node's election deposed for being silent; if it answers soon, it was not dead. */
+  #deposed: { readonly id: NodeId; readonly until: Millis } | null = null;
+  #provenAt: Millis | null = null;
   #slowTimer: Timer | null = null;
   #processing = false;
   #state: 'new' | 'running' | 'stopped' = 'new';
@@ -100,11 +107,12 @@ export class ClusterNode {
     this.#compaction = new Compaction(options.compaction ?? defaultCompactionLimits);
     const { state } = this.#machine;
     const { clock } = ports;
+    this.#timing = new TimingChoice(state.spec.timing, options.timing);
     this.#raw = new RawNode(
       {
         ...raftLimits,
         id: options.selfId,
-        timing: timingOf(state.spec.timing),
+        timing: this.#timing.timing,
         clockDrift,
         priority: memberById(state, options.selfId)?.priority ?? 0,
         rng: ports.rng,
@@ -148,6 +156,12 @@ export class ClusterNode {
       this.#raw.step(now, message);
       if (message.type === 'heartbeat' && message.term >= this.#lease.term) {
         this.#leaderHeardAt = now;
+        this.#heardFrom = message.from;
+        if (this.#timing.heard(message.promiseMs)) this.#timingChanged();
+      } else if (message.type === 'heartbeat-reply' && message.from === this.#deposed?.id) {
+        const { until } = this.#deposed;
+        this.#deposed = null;
+        if (now < until && this.#timing.deposedTheLiving(now)) this.#timingChanged();
       }
     });
   }
@@ -198,7 +212,7 @@ export class ClusterNode {
       if (!result.ok) refusal = result.reason;
     });
     if (refusal !== null) throw transferRefused(refusal);
-    const timeoutMs = 4 * timingOf(this.#machine.state.spec.timing).promiseMs;
+    const timeoutMs = 4 * this.#timing.timing.promiseMs;
     return this.#watches.add(
       timeoutMs,
       () => transferRefused('it took too long'),
@@ -216,7 +230,10 @@ export class ClusterNode {
    * a new leader is heard (1 s at most), and closes the log.
    */
   async stop(): Promise<void> {
-    if (this.#state === 'running' && this.#lease.role === 'leader') await this.#handOver();
+    if (this.#state === 'running' && this.#lease.role === 'leader') {
+      await this.#handOver();
+      await this.#seeSuccessorIn();
+    }
     if (this.#state === 'running') this.#close();
     await this.#ports.storage.close();
   }
@@ -237,9 +254,9 @@ export class ClusterNode {
     return this.#diskTrouble;
   }
 
-  /** The transport could not deliver appends to `id`. */
+  /** The transport lost a connection to `id`, or could not deliver appends to it. */
   reportUnreachable(id: NodeId): void {
-    this.#run(() => this.#raw.reportUnreachable(id));
+    this.#run(() => this.#raw.reportUnreachable(this.#ports.clock.now(), id));
   }
 
   /** The transport delivered a snapshot to `id`, or failed to. */
@@ -264,7 +281,7 @@ export class ClusterNode {
       quorum:
         role === 'leader'
           ? deadline > now
-          : leader !== null && heardMs <= timingOf(state.spec.timing).promiseMs,
+          : leader !== null && heardMs <= this.#timing.timing.promiseMs,
       appliedIndex,
       ownTermApplied: role === 'leader' && appliedTerm === term,
       removed: state.removedIds.includes(this.#selfId),
@@ -292,6 +309,11 @@ export class ClusterNode {
     });
   }
 
+  /** The timing in force, and why. */
+  timing(): TimingView {
+    return this.#timing.view();
+  }
+
   /** Whether it takes part: started, and neither stopped nor failed. */
   isRunning(): boolean {
     return this.#state === 'running';
@@ -306,7 +328,7 @@ export class ClusterNode {
   viewAgeMs(): Millis {
     const now = this.#ports.clock.now();
     const { role, deadline } = this.#lease;
-    const { promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const { promiseMs } = this.#timing.timing;
     const vouchedAt = role === 'leader' ? deadline - leaseMs(promiseMs) : this.#leaderHeardAt;
     return now - Math.max(vouchedAt, this.#startedAt);
   }
@@ -362,6 +384,7 @@ export class ClusterNode {
 
   #handle(ready: Ready): void {
     const { clock, sink, storage, transport } = this.#ports;
+    this.#measure();
     this.#lease = ready.lease;
     sink.update(ready.lease);
     // The sink has let go, and the kernel has said so: now everybody may know.
@@ -397,6 +420,31 @@ export class ClusterNode {
     if (this.#machine.state !== before) this.#stateChanged();
     this.#reads.confirmed(ready.readStates, ready.failedReads);
     this.#reads.applied(this.#machine.appliedIndex);
+  }
+
+  /** Tells the choice of timing how long the quorum took this time. */
+  #measure(): void {
+    const { provenAt } = this.#raw;
+    const before = this.#provenAt;
+    if (provenAt === before) return;
+    this.#provenAt = provenAt;
+    if (provenAt === null) return;
+    const now = this.#ports.clock.now();
+    if (before === null) this.#deposed = this.#whomItDeposed(provenAt);
+    else if (this.#timing.proved(now, now - before)) this.#timingChanged();
+  }
+
+  #whomItDeposed(electedAt: Millis): { readonly id: NodeId; readonly until: Millis } | null {
+    const { promiseMs } = this.#timing.timing;
+    // Within its promise it has let go by itself.
+    if (this.#heardFrom === null || electedAt - this.#leaderHeardAt < promiseMs) return null;
+    return { id: this.#heardFrom, until: electedAt + 2 * promiseMs };
+  }
+
+  #timingChanged(): void {
+    const { name, timing, reason } = this.#timing.view();
+    this.#raw.setTiming(timing);
+    this.#ports.log.info('node.timing', { timing: name, promiseMs: timing.promiseMs, reason });
   }
 
   /** Takes the Readys that are durable, oldest first, one step further. */
@@ -438,7 +486,8 @@ export class ClusterNode {
   /** Makes Raft and the transport follow the new state. */
   #stateChanged(): void {
     const { state } = this.#machine;
-    this.#raw.setTiming(timingOf(state.spec.timing));
+    this.#timing.setSpec(state.spec.timing);
+    this.#raw.setTiming(this.#timing.timing);
     const self = memberById(state, this.#selfId);
     this.#raw.setPriority(self?.priority ?? 0);
     this.#peers.set(state);
@@ -531,10 +580,22 @@ export class ClusterNode {
     await elected.catch(() => undefined);
   }
 
+  /** The successor needs its first entry committed before it may claim: this node still counts. */
+  async #seeSuccessorIn(): Promise<void> {
+    if (this.#state !== 'running' || this.#lease.leader === null) return;
+    const { term } = this.#lease;
+    const committed = this.#watches.add(
+      seeInTimeoutMs,
+      () => noQuorum(seeInTimeoutMs),
+      () => (this.#machine.appliedTerm >= term ? true : undefined),
+    );
+    await committed.catch(() => undefined);
+  }
+
   /** A successor that was silent for a moment is worth a moment: an election takes much longer. */
   async #transferPatiently(): Promise<boolean> {
     const { clock, log } = this.#ports;
-    const { heartbeatMs, promiseMs } = timingOf(this.#machine.state.spec.timing);
+    const { heartbeatMs, promiseMs } = this.#timing.timing;
     const giveUpAt = clock.now() + promiseMs;
     for (;;) {
       try {

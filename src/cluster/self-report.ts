@@ -10,6 +10,8 @@ import type { Operations, SelfReport } from './operations.ts';
 import { memberById } from './state.ts';
 
 const retryMs: Millis = 1_000;
+/** After a view that changed. */
+const soonMs: Millis = 100;
 
 export interface SelfReporterParts {
   readonly clock: Clock;
@@ -25,6 +27,7 @@ export class SelfReporter {
   readonly #parts: SelfReporterParts;
   #busy = false;
   #retry: Timer | null = null;
+  #soon: Timer | null = null;
   #stopped = false;
   #stopWatching: () => void = () => undefined;
 
@@ -33,13 +36,21 @@ export class SelfReporter {
   }
 
   start(): void {
-    this.#stopWatching = this.#parts.node.onView(() => this.look());
+    // Not at once: views change most while a leader is elected, and that must not wait.
+    this.#stopWatching = this.#parts.node.onView(
+      () =>
+        (this.#soon ??= this.#parts.clock.after(soonMs, () => {
+          this.#soon = null;
+          this.look();
+        })),
+    );
     this.look();
   }
 
   stop(): void {
     this.#stopped = true;
     this.#stopWatching();
+    this.#soon?.cancel();
     this.#retry?.cancel();
   }
 

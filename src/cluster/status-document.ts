@@ -27,6 +27,8 @@ export interface StatusDocument {
       readonly profile: string;
       readonly heartbeatMs: number;
       readonly promiseMs: number;
+      /** Why it is this one; null where no agent runs. */
+      readonly reason: string | null;
     } | null;
   };
   readonly self: {

@@ -17,6 +17,7 @@ import type {
 } from './status-document.ts';
 import { statusWarnings } from './status-warnings.ts';
 import { timingName, timingOf } from './timing.ts';
+import type { TimingView } from './timing-choice.ts';
 import type { Transition } from './transitions.ts';
 import type { ClusterView } from './view.ts';
 
@@ -25,6 +26,7 @@ export interface StatusFacts {
   readonly view: ClusterView;
   readonly raft: RaftStatus;
   readonly transitions: readonly Transition[];
+  readonly timing: TimingView;
   readonly local: LocalFacts;
   readonly wallNowMs: number;
   /** How old `view` is. */
@@ -53,7 +55,7 @@ export function buildStatus(facts: StatusFacts): StatusDocument {
       revision: state.specRevision,
       quorum: view.quorum,
       failuresLeft,
-      timing: timingStatus(state),
+      timing: timingStatus(facts.timing),
     },
     self: {
       id: view.selfId,
@@ -75,9 +77,15 @@ function nameOf(state: ClusterState, id: string | null): string | null {
   return id === null ? null : (memberById(state, id)?.name ?? id);
 }
 
-function timingStatus(state: ClusterState): StatusDocument['cluster']['timing'] {
-  const { heartbeatMs, promiseMs } = timingOf(state.spec.timing);
-  return { profile: timingName(state.spec.timing), heartbeatMs, promiseMs };
+function timingStatus({ name, timing, reason }: TimingView): StatusDocument['cluster']['timing'] {
+  const { heartbeatMs, promiseMs } = timing;
+  return { profile: name, heartbeatMs, promiseMs, reason };
+}
+
+/** What the spec says: which of its timings `auto` would choose, only an agent knows. */
+function timingOffline({ spec }: ClusterState): StatusDocument['cluster']['timing'] {
+  const { heartbeatMs, promiseMs } = timingOf(spec.timing);
+  return { profile: timingName(spec.timing), heartbeatMs, promiseMs, reason: null };
 }
 
 function selfRole(view: ClusterView): StatusDocument['self']['role'] {
@@ -209,7 +217,7 @@ export function offlineStatus(facts: OfflineFacts): StatusDocument {
       revision: state?.specRevision ?? null,
       quorum: null,
       failuresLeft: null,
-      timing: state === null ? null : timingStatus(state),
+      timing: state === null ? null : timingOffline(state),
     },
     self: {
       id: self.id,

@@ -20,10 +20,7 @@ const profiles: Readonly<Record<Exclude<TimingProfile, 'auto'>, Timing>> = {
   wan: { heartbeatMs: 75, promiseMs: 600, jitterMs: 200 },
 };
 
-/**
- * The values in force. `auto` stands for `balanced`: it is safe on every network that the profiles
- * are made for, and choosing by measurement needs no change of the spec.
- */
+/** The values of a profile. `auto` begins as `balanced`; timing-choice.ts says how it goes on. */
 export function timingOf(timing: TimingProfile | Timing): Timing {
   if (typeof timing !== 'string') return timing;
   return profiles[timing === 'auto' ? 'balanced' : timing];
@@ -31,8 +28,7 @@ export function timingOf(timing: TimingProfile | Timing): Timing {
 
 /** The name to show for a timing: its profile, or `custom`. */
 export function timingName(timing: TimingProfile | Timing): string {
-  if (typeof timing !== 'string') return 'custom';
-  return timing === 'auto' ? 'auto (balanced)' : timing;
+  return typeof timing === 'string' ? timing : 'custom';
 }
 
 /** L(E): how long a leader may rely on a promise of E made at its heartbeat's *send*. */

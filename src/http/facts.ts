@@ -13,6 +13,13 @@ export interface HttpFacts {
   readonly vips: readonly VipFacts[];
   /** Time until the lease ends by this node's clock; 0 without a lease. */
   readonly leaseRemainingMs: number;
+  readonly timing: {
+    /** E of the timing in force. */
+    readonly promiseMs: number;
+    /** 99.9th percentile of how late the quorum's answers are; null where none were measured. */
+    readonly delayMs: number | null;
+    readonly changes: number;
+  };
   readonly fenceRenewals: number;
   /** Gratuitous ARP and unsolicited NA frames sent. */
   readonly announcements: number;

@@ -66,6 +66,23 @@ const METRICS: readonly Metric[] = [
     'Time until the lease on the VIPs ends unless renewed; 0 without a lease',
     ({ leaseRemainingMs }) => leaseRemainingMs / 1_000,
   ),
+  single(
+    'promise_seconds',
+    'How long followers promise to elect nobody else: E of the timing in force',
+    ({ timing }) => timing.promiseMs / 1_000,
+  ),
+  {
+    name: 'quorum_delay_p999_seconds',
+    help: 'How late the answers of the quorum to heartbeats are, 99.9th percentile; leader only',
+    labels: [],
+    samples: ({ timing: { delayMs } }) =>
+      delayMs === null ? [] : [{ labels: {}, value: delayMs / 1_000 }],
+  },
+  single(
+    'timing_changes_total',
+    'Changes that `timing: auto` made here',
+    (facts) => facts.timing.changes,
+  ),
   single('fence_renewals_total', 'Renewals of the kernel fence', (facts) => facts.fenceRenewals),
   single(
     'arp_announcements_total',

@@ -12,6 +12,7 @@ import {
   bind,
   check,
   closeFd,
+  Errno,
   interfaceIndex,
   KernelError,
   lastErrno,
@@ -40,16 +41,82 @@ const FRAME_BYTES = 256;
 const LOOK_EVERY_MS: Millis = 2;
 /** Answers that are looked at in one go: a flooded link must not hold the event loop. */
 const FRAMES_PER_LOOK = 64;
+/** Kept for each link and family: as many VIPs are asked for at once without opening another. */
+const IDLE_LISTENERS_MAX = 32;
+/** More than the buffer of a socket holds. */
+const WAITING_FRAMES_MAX = 4_096;
 /** Answers that are reported; more strangers than this need no list. */
 const ANSWERS_MAX = 16;
 
 /** @param codec how a question and an answer look; the packet link itself knows no protocol. */
 export function createPacketLink(clock: Clock, codec: ProbeCodec): AnnounceLink {
   const sender = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const listeners = new Listeners();
   return {
     send: (interfaceName, frame) => send(sender, interfaceName, frame),
-    probe: (vip, waitMs) => probe(clock, codec, { vip, waitMs }),
+    probe: (vip, waitMs) => probe({ clock, codec, listeners }, { vip, waitMs }),
   };
+}
+
+/**
+ * Sockets that hear answers, kept deaf for the next question. To close one takes the kernel 5 to
+ * 20 ms, because it waits until no processor can be using it (packet_release, synchronize_net), and
+ * a campaign has no such time.
+ */
+class Listeners {
+  readonly #idle = new Map<string, number[]>();
+
+  /** One that has heard nothing yet; to be given back. */
+  take(index: number, ipv6: boolean): number {
+    const kept = this.#idle.get(`${index} ${ipv6}`)?.pop();
+    if (kept === undefined) return openListener(index, ipv6);
+    forget(kept);
+    attachFilter(kept, ipv6 ? ADVERTISEMENTS_ONLY : EVERYTHING);
+    return kept;
+  }
+
+  giveBack(index: number, ipv6: boolean, listener: number): void {
+    const key = `${index} ${ipv6}`;
+    const idle = this.#idle.get(key) ?? [];
+    this.#idle.set(key, idle);
+    if (idle.length >= IDLE_LISTENERS_MAX) {
+      closeFd(listener);
+      return;
+    }
+    attachFilter(listener, NOTHING);
+    idle.push(listener);
+  }
+}
+
+/** Drops what a deaf socket heard before it became deaf, so that no old answer is taken for one. */
+function forget(listener: number): void {
+  const buffer = Buffer.alloc(FRAME_BYTES);
+  const from = Buffer.alloc(ADDRESS_BYTES);
+  for (let frames = 0; frames < WAITING_FRAMES_MAX; frames++) {
+    const length = receiveFrom(
+      listener,
+      buffer,
+      buffer.length,
+      0,
+      from,
+      Uint32Array.of(from.length),
+    );
+    // Any other error tells of the link, once, and frames may lie behind it.
+    if (length < 0 && lastErrno() === Errno.EAGAIN) return;
+  }
+}
+
+function openListener(index: number, ipv6: boolean): number {
+  const listener = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  try {
+    attachFilter(listener, ipv6 ? ADVERTISEMENTS_ONLY : EVERYTHING);
+    const at = packetAddress(index, ipv6 ? ETHERTYPE.ipv6 : ETHERTYPE.arp);
+    check(bind(listener, at, at.length), `listen on interface ${index}`);
+    return listener;
+  } catch (error) {
+    closeFd(listener);
+    throw error;
+  }
 }
 
 function send(
@@ -66,18 +133,20 @@ function send(
   return { ok: false, error: new KernelError(`send on ${interfaceName}`, lastErrno()).message };
 }
 
+interface Probing {
+  readonly clock: Clock;
+  readonly codec: ProbeCodec;
+  readonly listeners: Listeners;
+}
+
 async function probe(
-  clock: Clock,
-  codec: ProbeCodec,
+  { clock, codec, listeners }: Probing,
   { vip, waitMs }: { readonly vip: VipPlacement; readonly waitMs: Millis },
 ): Promise<readonly string[]> {
   const { index, mac } = ethernetLink(vip.interface);
-  const listener = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const ipv6 = vip.address.includes(':');
+  const listener = listeners.take(index, ipv6);
   try {
-    const ipv6 = vip.address.includes(':');
-    if (ipv6) attachFilter(listener, ADVERTISEMENTS_ONLY);
-    const at = packetAddress(index, ipv6 ? ETHERTYPE.ipv6 : ETHERTYPE.arp);
-    check(bind(listener, at, at.length), `listen on ${vip.interface}`);
     const sent = send(listener, vip.interface, codec.question(vip.address, mac));
     if (!sent.ok) throw new OperatingError({ code: 'probe-failed', message: sent.error ?? '' });
     const answers = new Set<string>();
@@ -93,7 +162,7 @@ async function probe(
     }
     return [...answers];
   } finally {
-    closeFd(listener);
+    listeners.giveBack(index, ipv6, listener);
   }
 }
 
@@ -147,6 +216,9 @@ const ADVERTISEMENTS_ONLY: readonly FilterStep[] = [
   [0x06, 0, 0, FRAME_BYTES], // take it
   [0x06, 0, 0, 0], // leave it
 ];
+
+const EVERYTHING: readonly FilterStep[] = [[0x06, 0, 0, FRAME_BYTES]];
+const NOTHING: readonly FilterStep[] = [[0x06, 0, 0, 0]];
 
 function attachFilter(fd: number, steps: readonly FilterStep[]): void {
   const program = Buffer.alloc(steps.length * 8);

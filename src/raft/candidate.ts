@@ -47,7 +47,7 @@ function begin(core: Core): void {
   core.tracker.resetVotes();
   core.restartElectionTimer();
   // Its own vote is only a matter of time.
-  core.campaign = { owed: new Map([[core.id, 0]]), grantedOwed: 0 };
+  core.campaign = { since: core.now, owed: new Map([[core.id, 0]]), grantedOwed: 0 };
 }
 
 function sendRequests(core: Core, type: VoteRequest['type']): void {

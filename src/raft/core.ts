@@ -10,7 +10,7 @@
 import { assert } from '../base/assert.ts';
 import { restore } from './confchange.ts';
 import { clockDriftLimit, type RaftConfig } from './config.ts';
-import { electionTimeout } from './election.ts';
+import { electionTimeout, retrySpreadMs } from './election.ts';
 import { isPromiseInBounds, type LeaderLease, VotePromise } from './lease.ts';
 import { RaftLog } from './log.ts';
 import type { Message, Release } from './message.ts';
@@ -56,6 +56,7 @@ export interface Leadership {
 
 /** What a node has only while it asks for votes. */
 export interface Campaign {
+  readonly since: Millis;
   /** Voters that refused only for a promise, and for how long still. */
   readonly owed: Map<NodeId, Millis>;
   /** The longest promise that a voter still owed when it granted (rule R4). */
@@ -203,6 +204,25 @@ export class Core {
     this.#retryAt = Math.min(this.#retryAt, this.now + delayMs);
   }
 
+  /**
+   * The leader closed its connections: its process has died, most likely. The promise to it binds
+   * all the same; but there is no heartbeat to be missed, so only collisions need the jitter.
+   */
+  leaderHungUp(): void {
+    const timeout = this.#electionTimeout(Math.min(this.timing.jitterMs, retrySpreadMs));
+    this.retryElectionIn(this.#timerFrom + timeout - this.now);
+  }
+
+  #electionTimeout(jitterMs: Millis): Millis {
+    return electionTimeout({
+      promiseMs: this.#timerPromiseMs,
+      jitterMs,
+      draw: this.#timerDraw,
+      eligible: this.eligibility.eligible,
+      priority: this.priority,
+    });
+  }
+
   /** Something in here must be done first: looks again after `delayMs`. */
   holdElection(delayMs: Millis): void {
     this.#heldUntil = this.now + delayMs;
@@ -212,13 +232,7 @@ export class Core {
   electionDueAt(): Millis {
     if (!this.isPromotable()) return Number.POSITIVE_INFINITY;
     const unchallenged = this.role === 'follower' && this.tracker.isSoleVoter(this.id);
-    const timeout = electionTimeout({
-      promiseMs: this.#timerPromiseMs,
-      jitterMs: this.timing.jitterMs,
-      draw: this.#timerDraw,
-      eligible: this.eligibility.eligible,
-      priority: this.priority,
-    });
+    const timeout = this.#electionTimeout(this.timing.jitterMs);
     const due = this.#timerFrom + (unchallenged ? 0 : timeout);
     return Math.max(Math.min(due, this.#retryAt), this.promise.until, this.#heldUntil);
   }

@@ -106,6 +106,11 @@ export class RawNode {
     return nextDeadline(this.#core);
   }
 
+  /** As leader: when the newest round that a quorum echoed was sent; the election before it. */
+  get provenAt(): Millis | null {
+    return this.#core.leadership?.lease.provenAt ?? null;
+  }
+
   /** Proposes an entry. An index is a promise to try, not that it will be committed. */
   propose(data: Uint8Array): ProposeResult {
     return propose(this.#core, 'normal', data);
@@ -165,9 +170,12 @@ export class RawNode {
     if (mayCampaign(this.#core)) campaignSoftly(this.#core);
   }
 
-  /** The transport lost its connection for appends to `id`. */
-  reportUnreachable(id: NodeId): void {
-    handleUnreachable(this.#core, id);
+  /** The transport lost its connection to `id`, or something that it should carry there. */
+  reportUnreachable(now: Millis, id: NodeId): void {
+    const core = this.#core;
+    core.advanceTo(now);
+    handleUnreachable(core, id);
+    if (core.role === 'follower' && core.leader === id) core.leaderHungUp();
   }
 
   /** The transport delivered the snapshot to `id`, or failed to. Owed for every snapshot sent. */

@@ -29,6 +29,10 @@ export function handleVoteRequest(core: Core, m: VoteRequest): void {
     refuse(core, m, 0);
     return;
   }
+  if (soft && goesFirst(core, m)) {
+    refuse(core, m, 0);
+    return;
+  }
   if (!soft) {
     // Whoever grants a vote waits for what comes of it.
     core.becomeFollower(core.term, null);
@@ -36,6 +40,19 @@ export function handleVoteRequest(core: Core, m: VoteRequest): void {
     core.vote = m.from;
   }
   answer(core, m, true, 0);
+}
+
+/**
+ * Two who ask at the same time, with equal logs, would go on to split the vote: one lets the other
+ * pass. Only for as long as an answer takes: who cannot win must not stand in another's way.
+ */
+function goesFirst(core: Core, m: VoteRequest): boolean {
+  const { campaign, log, priority, id } = core;
+  if (core.role !== 'pre-candidate' || campaign === null || !core.eligibility.eligible)
+    return false;
+  if (core.now - campaign.since >= core.timing.heartbeatMs) return false;
+  const equal = m.lastIndex === log.lastIndex() && m.lastTerm === log.lastTerm();
+  return equal && (priority === m.priority ? id > m.from : priority > m.priority);
 }
 
 /** What stands in the way of this request, in ms. */

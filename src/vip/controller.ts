@@ -133,7 +133,13 @@ export class VipController {
   set(desired: VipDesired): void {
     const { hold: before } = this.#desired;
     const { hold } = desired;
+    const mayStay = hold === null && before === null && sameVips(desired.vips, this.#desired.vips);
     this.#desired = desired;
+    if (mayStay) {
+      // Only who leads has changed: an election has no time for the kernel to be asked again.
+      for (const vip of desired.vips) this.#explain(vip.address, desired.reason);
+      return;
+    }
     for (const address of [...this.#reports.keys()]) {
       if (!desired.vips.some((vip) => vip.address === address)) this.#reports.delete(address);
     }
@@ -417,6 +423,16 @@ export class VipController {
     });
     for (const listener of this.#listeners) listener(transition);
   }
+}
+
+function sameVips(left: readonly VipPlacement[], right: readonly VipPlacement[]): boolean {
+  return (
+    left.length === right.length &&
+    left.every((vip, at) => {
+      const other = right[at];
+      return vip.address === other?.address && vip.interface === other.interface;
+    })
+  );
 }
 
 function cannotLetGo(cause: unknown): OperatingError {

@@ -159,6 +159,18 @@ test('probe() reports who answers for an address, and nobody for a free one', as
   });
 });
 
+test('probe() takes no answer to an earlier question for one to its own', async () => {
+  const link = createPacketLink(clock, probeCodec);
+  inNamespace(peer, () => run('ip addr add 10.77.0.78/24 dev eth0'));
+  const vip = { address: '10.77.0.78', interface: 'eth0' };
+
+  await link.probe(vip, 0);
+  await pause(50);
+  inNamespace(peer, () => run('ip addr del 10.77.0.78/24 dev eth0'));
+
+  assert.deepEqual(await link.probe(vip, 50), []);
+});
+
 test('send() reports a link that is not there', () => {
   const link = createPacketLink(clock, probeCodec);
 

@@ -344,7 +344,7 @@ test('an unreachable member is probed instead of flooded', () => {
   const sent = solo.lead();
   solo.step(...acks(sent));
   solo.drain();
-  solo.raft.reportUnreachable('b');
+  solo.raft.reportUnreachable(solo.now, 'b');
   assert.equal(stateOf(solo, 'b'), 'probe');
   for (let i = 0; i < 5; i++) {
     solo.raft.propose(bytes('x'));

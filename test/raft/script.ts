@@ -78,7 +78,8 @@ export class Script {
       this.#member(id).up = false;
     },
     restart: ([id]) => this.#restart(this.#member(id)),
-    unreachable: ([id, peer]) => this.#member(id).raft.reportUnreachable(defined(peer, 'peer')),
+    unreachable: ([id, peer]) =>
+      this.#member(id).raft.reportUnreachable(this.#now, defined(peer, 'peer')),
     compact: ([id]) => this.#compact(this.#member(id)),
     'snapshot-sent': ([id, to, ok]) =>
       this.#member(id).raft.reportSnapshot(defined(to, 'to'), ok !== 'failed'),

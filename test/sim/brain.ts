@@ -13,7 +13,8 @@ import type { PeerAddress, Transport } from '../../src/cluster/ports.ts';
 import type { Spec, VipSpec } from '../../src/cluster/spec.ts';
 import { type ClusterState, emptyState, type Member } from '../../src/cluster/state.ts';
 import { decodeState, encodeState } from '../../src/cluster/state-codec.ts';
-import { agentMarginMs, timingOf } from '../../src/cluster/timing.ts';
+import { agentMarginMs } from '../../src/cluster/timing.ts';
+import type { TimingLimits } from '../../src/cluster/timing-choice.ts';
 import type { ClusterView } from '../../src/cluster/view.ts';
 import type { Message } from '../../src/raft/message.ts';
 import {
@@ -34,6 +35,8 @@ import type { Options } from './options.ts';
 import type { Brain, Request, Surroundings } from './program.ts';
 import { traceLogger } from './trace-logger.ts';
 
+/** A run is short: here `auto` shortens as soon as a person would call it rash. */
+const hastyTiming: TimingLimits = { shortenAfterMs: 300, delaysNeeded: 5 };
 const TOKEN = 'simtok';
 const FOR_EVER_MS = 8.64e15;
 const CLUSTER = 'simulated';
@@ -97,7 +100,7 @@ export class NodeBrain implements Brain, Transport {
     this.#duties = this.#newDuties();
     const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
     this.#node = new ClusterNode(
-      { selfId: around.id, compaction, holdDown: options.ranks.holdDown },
+      { selfId: around.id, compaction, holdDown: options.ranks.holdDown, timing: hastyTiming },
       {
         clock,
         storage,
@@ -127,7 +130,7 @@ export class NodeBrain implements Brain, Transport {
   }
 
   timing(): Timing {
-    return timingOf(this.#node.view().state.spec.timing);
+    return this.#node.timing().timing;
   }
 
   preferred(): NodeId | null {

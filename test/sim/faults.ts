@@ -246,14 +246,12 @@ function isIn(leader: SimHost, host: SimHost): boolean {
   return [...config.voters, ...config.learners].includes(host.id);
 }
 
-/** Any timing that the bounds allow, so that promises of all lengths meet. */
-function someTiming(random: Prng): Timing {
+/** Any timing that the bounds allow, so that promises of all lengths meet, or one that adapts. */
+function someTiming(random: Prng): Timing | 'auto' {
   const promiseMs = intBetween(random, 150, 1_200);
-  return {
-    promiseMs,
-    heartbeatMs: intBetween(random, 20, Math.floor(promiseMs / 4)),
-    jitterMs: intBetween(random, 30, 200),
-  };
+  const heartbeatMs = intBetween(random, 20, Math.floor(promiseMs / 4));
+  const jitterMs = intBetween(random, 30, 200);
+  return promiseMs % 4 === 0 ? 'auto' : { promiseMs, heartbeatMs, jitterMs };
 }
 
 function names(hosts: readonly SimHost[]): string {

@@ -42,7 +42,7 @@ export interface Options {
   readonly nodes: number;
   /** `formed`: all are voters from the start; `grown`: the first admits the others. */
   readonly start: 'formed' | 'grown';
-  readonly timing: Timing;
+  readonly timing: Timing | 'auto';
   /** How long faults go on, ms of true time. */
   readonly faultyMs: Millis;
   readonly faults: readonly FaultKind[];
@@ -73,6 +73,8 @@ const timings: readonly Timing[] = [
   { heartbeatMs: 50, promiseMs: 400, jitterMs: 150 },
   { heartbeatMs: 75, promiseMs: 600, jitterMs: 200 },
 ];
+/** The share of worlds whose leaders choose their timing themselves. */
+const AUTO_SHARE = 0.25;
 
 export function optionsOf(world: World): Options {
   const random = world.random('options');
@@ -81,7 +83,7 @@ export function optionsOf(world: World): Options {
   return {
     nodes,
     start: nodes > 1 && random() < 0.35 ? 'grown' : 'formed',
-    timing: pick(random, timings),
+    timing: timingOf(world, pick(random, timings)),
     faultyMs: intBetween(random, 6_000, 14_000),
     // Removed from the hosts of a witness one by one, nobody would be left to hold the VIP.
     faults: someFaults(random).filter((it) => it !== 'member-change' || ranks.witness === null),
@@ -99,6 +101,10 @@ export function optionsOf(world: World): Options {
     pinnedPeers: random() < 0.5,
     ranks,
   };
+}
+
+function timingOf(world: World, timing: Timing): Options['timing'] {
+  return world.random('timing')() < AUTO_SHARE ? 'auto' : timing;
 }
 
 /** Sometimes a few kinds again and again, sometimes nearly all of them. */
@@ -129,7 +135,7 @@ function hesitationOf(random: Prng): Pick<Options, 'hesitateChance' | 'hesitateM
 export function describeOptions(options: Options): string {
   const { nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
   return [
-    `${nodes} nodes ${start}, E ${timing.promiseMs}`,
+    `${nodes} nodes ${start}, E ${timing === 'auto' ? timing : timing.promiseMs}`,
     `${faultyMs} ms of faults each ~${faultEveryMs}`,
     `[${faults.join(' ')}]`,
     `delay ${net.meanMs} tail ${net.tailChance}x${net.tailMs} loss ${net.lossChance}`,

@@ -40,7 +40,7 @@ export type Request =
   | { readonly type: 'read'; readonly floor: Index; readonly hops: number }
   | { readonly type: 'add'; readonly id: NodeId }
   | { readonly type: 'remove'; readonly id: NodeId }
-  | { readonly type: 'retime'; readonly timing: Timing }
+  | { readonly type: 'retime'; readonly timing: Timing | 'auto' }
   | { readonly type: 'transfer'; readonly to: NodeId | null };
 
 /** What a process finds on its host when it starts. */

@@ -16,7 +16,7 @@ export const healthy: StatusDocument = {
     revision: 12,
     quorum: true,
     failuresLeft: 1,
-    timing: { profile: 'balanced', heartbeatMs: 50, promiseMs: 400 },
+    timing: { profile: 'balanced', heartbeatMs: 50, promiseMs: 400, reason: 'as the spec says' },
   },
   self: {
     id: 'a1',

@@ -54,8 +54,8 @@ test('statusText() shows the whole view under its first line', () => {
   assert.equal(
     rest.join('\n'),
     `
-cluster prod · leader n1 · term 3 · revision 12 · n1 is leader · fences ebpf, lifetime · \
-view local, 12ms old
+cluster prod · leader n1 · term 3 · revision 12 · n1 is leader · timing balanced · \
+fences ebpf, lifetime · view local, 12ms old
 
 MEMBER  ADDRESS         ROLE   REACHABLE  LAST CONTACT  VERSION  CERTIFICATE UNTIL
 n1      10.0.0.11:7443  voter  yes        0ms           0.1.0    2027-01-01 00:00:00Z

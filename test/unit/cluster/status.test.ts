@@ -7,6 +7,7 @@ import { defaultSpec } from '../../../src/cluster/spec-document.ts';
 import { emptyState, type Member } from '../../../src/cluster/state.ts';
 import { decodeState } from '../../../src/cluster/state-codec.ts';
 import { buildStatus, offlineStatus, type StatusFacts } from '../../../src/cluster/status.ts';
+import { TimingChoice } from '../../../src/cluster/timing-choice.ts';
 import { type Transition, Transitions } from '../../../src/cluster/transitions.ts';
 import type { ClusterView } from '../../../src/cluster/view.ts';
 import { emptyConfig } from '../../../src/raft/types.ts';
@@ -127,6 +128,7 @@ const facts: StatusFacts = {
     peers: [],
   },
   transitions: [],
+  timing: new TimingChoice('auto').view(),
   local,
   wallNowMs,
   ageMs: 11.6,

@@ -23,6 +23,7 @@ const FACTS: HttpFacts = {
   },
   vips: [{ address: '10.0.0.100', heldHere: true, transitions: 5 }],
   leaseRemainingMs: 250,
+  timing: { promiseMs: 230, delayMs: 4, changes: 1 },
   fenceRenewals: 1_000,
   announcements: 14,
   frontends: [

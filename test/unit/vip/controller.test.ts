@@ -94,6 +94,19 @@ test('set() without a hold closes the fence around the VIP in advance', () => {
   ]);
 });
 
+test('set() leaves the kernel alone while only the leader changes', () => {
+  const { kernel, controller } = bench();
+  controller.set(following());
+  Object.assign(kernel, {
+    ours: () => assert.fail('addresses listed'),
+    arm: () => assert.fail('fence armed'),
+  });
+
+  controller.set({ ...following(), reason: 'n3 leads' });
+
+  assert.equal(controller.view()[0]?.reason, 'n3 leads');
+});
+
 test('set() claims in the order fence, address, opening, announcement', () => {
   const { kernel, controller, transitions } = bench();
 
