@@ -4,6 +4,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { Claimants } from './agent/claimants.ts';
 import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
 import { type PlacedVip, placeVips } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
@@ -27,6 +28,7 @@ import { LbController } from './lb/controller.ts';
 import { unsupportedDataPath } from './lb/data-path.ts';
 import { createAddressTable } from './linux/address-table.ts';
 import { missingCapabilities } from './linux/capabilities.ts';
+import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
@@ -45,9 +47,8 @@ import type { LocalPeerOf } from './rpc/local-server.ts';
 import { Rpc } from './rpc/server.ts';
 import { openLogStorage } from './storage/log-storage.ts';
 import { VipController } from './vip/controller.ts';
-import { probeCodec } from './vip/frames.ts';
-import type { VipPlacement } from './vip/ports.ts';
-import { Rivals } from './vip/rivals.ts';
+import { probeCodec, rivalOf } from './vip/frames.ts';
+import type { AnnounceLink, VipPlacement } from './vip/ports.ts';
 
 /** Whoever is in this group may read the local socket. */
 const READERS_GROUP = 'holdfast';
@@ -107,7 +108,7 @@ class Agent {
   readonly #random: Prng;
   readonly #table: ReturnType<typeof createAddressTable>;
   readonly #vip: VipController;
-  readonly #rivals: Rivals;
+  readonly #claimants: Claimants;
   readonly #lb: LbController;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
@@ -129,15 +130,7 @@ class Agent {
     const { fence, reason } = createFence();
     log.info('agent.fence', { kind: fence.kind, reason });
     const link = createPacketLink(clock, probeCodec);
-    this.#rivals = new Rivals({
-      clock,
-      link,
-      log,
-      known: () => this.#knownMacs(),
-      holds: (address) =>
-        this.#vip.view().some((view) => view.address === address && view.heldHere),
-      onChange: () => this.#duties.hostChanged(),
-    });
+    this.#claimants = this.#newClaimants(link);
     this.#vip = new VipController({
       clock,
       table: this.#table,
@@ -212,7 +205,7 @@ class Agent {
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
     this.#node.onView(({ role }) => {
-      if (role === 'pre-candidate' || role === 'candidate') this.#rivals.look(this.#carried());
+      if (role === 'pre-candidate' || role === 'candidate') this.#claimants.look();
     });
     this.#node.start();
     this.#renewal.start();
@@ -226,7 +219,7 @@ class Agent {
     log.info('agent.stopping');
     this.#reporter.stop();
     this.#renewal.stop();
-    this.#rivals.stop();
+    this.#claimants.stop();
     await attempt(log, 'node', () => this.#node.stop());
     await attempt(log, 'vip', () => this.#vip.stop());
     await attempt(log, 'rpc', () => this.#rpc.close());
@@ -242,18 +235,21 @@ class Agent {
   }
 
   #takeDuty(duty: VipDuty): void {
-    this.#vip.set({ vips: this.#carried(), hold: duty.hold, reason: duty.reason });
+    const vips = this.#carried().filter(({ address }) => !this.#claimants.yielded(address));
+    this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
   }
 
   /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
   #place(state: ClusterState): string | null {
-    this.#placed = placeVips(state.spec.vips, this.#table.links(), this.#parts.config);
+    const links = this.#table.links();
+    this.#placed = placeVips(state.spec.vips, links, this.#parts.config);
+    this.#claimants.listen(this.#carried(), links);
     return this.#problem();
   }
 
   #problem(): string | null {
     const misplaced = this.#placed.find(({ problem }) => problem !== null);
-    return misplaced?.problem ?? this.#rivals.problem();
+    return misplaced?.problem ?? this.#claimants.problem();
   }
 
   /** The VIPs that have an interface here. */
@@ -263,15 +259,24 @@ class Agent {
     );
   }
 
-  #knownMacs(): ReadonlySet<string> {
-    const { members, removedMacs } = this.#node.view().state;
-    return new Set([...members.flatMap(({ macs }) => macs), ...removedMacs]);
-  }
-
   #macs(): readonly string[] {
     const carriers = new Set(this.#placed.map((vip) => vip.interface));
     const links = this.#table.links().filter((link) => carriers.has(link.name));
     return links.flatMap(({ mac }) => (mac === null ? [] : [mac])).sort();
+  }
+
+  #newClaimants(link: AnnounceLink): Claimants {
+    const { clock, log } = this.#parts;
+    return new Claimants({
+      clock,
+      log,
+      link,
+      source: createClaimSource(clock, rivalOf),
+      view: () => this.#node.view(),
+      holds: (address) => this.#vip.holds(address),
+      defend: (address) => this.#vip.defend(address),
+      onChange: () => this.#duties.hostChanged(),
+    });
   }
 
   #newDuties(): Duties {
@@ -318,10 +323,15 @@ class Agent {
       lb: this.#lb,
       fences: [fence, 'lifetime'],
       peers: () => this.#rpc.peers(),
-      placed: () => this.#placed,
+      placed: () =>
+        this.#placed.map((vip) => {
+          const yielded = this.#claimants.yielded(vip.address);
+          return yielded === null ? vip : { ...vip, problem: yielded };
+        }),
+      conflicts: () => this.#claimants.conflicts,
       eligibility: () =>
         eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
-      alarms: () => [...this.#timeAlarms.values(), ...this.#rivals.alarms()],
+      alarms: () => [...this.#timeAlarms.values(), ...this.#claimants.alarms()],
     };
   }
 

@@ -24,6 +24,8 @@ export interface FactSources {
   readonly placed: () => readonly PlacedVip[];
   readonly eligibility: () => Eligibility;
   readonly alarms: () => readonly string[];
+  /** Foreign claims of VIPs that were held here. */
+  readonly conflicts: () => number;
 }
 
 export function localFacts(from: FactSources): LocalFacts {
@@ -90,6 +92,7 @@ export function httpFacts(from: FactSources): HttpFacts {
     leaseRemainingMs: Math.max(0, view.lease.deadline - from.clock.now()),
     fenceRenewals: vip.fenceRenewals,
     announcements: vip.announcementsSent,
+    conflicts: from.conflicts(),
     frontends: lb.frontends.map((frontend) => ({
       ...frontend,
       backends: backends.get(frontend.name) ?? [],

@@ -30,7 +30,11 @@ export function placeVips(
     const { wanted, from } = choice(vip, local);
     const placed = placeVip(vip.address, links, wanted === null ? {} : { wanted });
     const { address } = vip;
-    if ('refused' in placed) return { address, interface: wanted, from, problem: placed.refused };
+    if ('refused' in placed) {
+      // A selector that has found nothing is no interface's name.
+      const name = wanted === null || wanted.includes(':') ? null : wanted;
+      return { address, interface: name, from, problem: placed.refused };
+    }
     const problem = linkTrouble(placed.interface, links);
     return { address, interface: placed.interface, from, problem };
   });

@@ -78,11 +78,14 @@ export const Errno = {
   ENOENT: 2,
   EINTR: 4,
   EAGAIN: 11,
+  EACCES: 13,
   EEXIST: 17,
   ENODEV: 19,
   EINVAL: 22,
   EADDRNOTAVAIL: 99,
+  ENETUNREACH: 101,
   ENOBUFS: 105,
+  EHOSTUNREACH: 113,
   EOPNOTSUPP: 95,
 } as const;
 

@@ -7,48 +7,31 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { sleep } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import type { AnnounceLink, ProbeCodec, VipPlacement } from '../vip/ports.ts';
-import {
-  addressOf,
-  bind,
-  check,
-  closeFd,
-  interfaceIndex,
-  KernelError,
-  lastErrno,
-  receiveFrom,
-  sendTo,
-  setSocketOption,
-  socket,
-} from './libc.ts';
+import { interfaceIndex } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
+import {
+  closePacketSocket,
+  Ethertype,
+  type FilterStep,
+  FRAME_BYTES,
+  listenOn,
+  openPacketSocket,
+  received,
+  sendFrame,
+} from './packet-socket.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
-
-const AF_PACKET = 17;
-/** SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC */
-const SOCKET_TYPE = 3 | 0x800 | 0x80000;
-/** struct sockaddr_ll */
-const ADDRESS_BYTES = 20;
-const PACKET_OUTGOING = 4;
-/** What answers come as: ARP and IPv6. */
-const ETHERTYPE = { arp: 0x0806, ipv6: 0x86dd } as const;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
-/** Answers are short; a longer frame is none. */
-const FRAME_BYTES = 256;
 
 /** How often a probe looks for answers. */
 const LOOK_EVERY_MS: Millis = 2;
-/** Answers that are looked at in one go: a flooded link must not hold the event loop. */
-const FRAMES_PER_LOOK = 64;
 /** Answers that are reported; more strangers than this need no list. */
 const ANSWERS_MAX = 16;
 
 /** @param codec how a question and an answer look; the packet link itself knows no protocol. */
 export function createPacketLink(clock: Clock, codec: ProbeCodec): AnnounceLink {
-  const sender = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const sender = openPacketSocket();
   return {
     send: (interfaceName, frame) => send(sender, interfaceName, frame),
-    probe: (vip, waitMs) => probe(clock, codec, { vip, waitMs }),
+    probe: (vip, waitMs, source) => probe(clock, codec, { vip, waitMs, source }),
   };
 }
 
@@ -59,26 +42,28 @@ function send(
 ): { readonly ok: boolean; readonly error?: string } {
   const index = interfaceIndex(interfaceName);
   if (index === 0) return { ok: false, error: `interface ${interfaceName} is not there` };
-  const to = packetAddress(index, ((frame[12] ?? 0) << 8) | (frame[13] ?? 0));
-  to.writeUInt8(6, 11);
-  to.set(frame.subarray(0, 6), 12);
-  if (sendTo(fd, frame, frame.length, 0, to, to.length) === frame.length) return { ok: true };
-  return { ok: false, error: new KernelError(`send on ${interfaceName}`, lastErrno()).message };
+  const error = sendFrame(fd, index, frame);
+  return error === null ? { ok: true } : { ok: false, error };
+}
+
+interface Asked {
+  readonly vip: VipPlacement;
+  readonly waitMs: Millis;
+  readonly source: string | undefined;
 }
 
 async function probe(
   clock: Clock,
   codec: ProbeCodec,
-  { vip, waitMs }: { readonly vip: VipPlacement; readonly waitMs: Millis },
+  { vip, waitMs, source }: Asked,
 ): Promise<readonly string[]> {
   const { index, mac } = ethernetLink(vip.interface);
-  const listener = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const listener = openPacketSocket();
   try {
     const ipv6 = vip.address.includes(':');
-    if (ipv6) attachFilter(listener, ADVERTISEMENTS_ONLY);
-    const at = packetAddress(index, ipv6 ? ETHERTYPE.ipv6 : ETHERTYPE.arp);
-    check(bind(listener, at, at.length), `listen on ${vip.interface}`);
-    const sent = send(listener, vip.interface, codec.question(vip.address, mac));
+    if (ipv6) listenOn(listener, index, Ethertype.ipv6, ADVERTISEMENTS_ONLY);
+    else listenOn(listener, index, Ethertype.arp, []);
+    const sent = send(listener, vip.interface, codec.question(vip.address, mac, source));
     if (!sent.ok) throw new OperatingError({ code: 'probe-failed', message: sent.error ?? '' });
     const answers = new Set<string>();
     const end = clock.now() + waitMs;
@@ -93,21 +78,7 @@ async function probe(
     }
     return [...answers];
   } finally {
-    closeFd(listener);
-  }
-}
-
-/** Frames that others sent and that wait in the socket; each is valid until the next. */
-function* received(fd: number): Generator<Uint8Array> {
-  const buffer = Buffer.alloc(FRAME_BYTES);
-  const from = Buffer.alloc(ADDRESS_BYTES);
-  const fromLength = new Uint32Array(1);
-  for (let frames = 0; frames < FRAMES_PER_LOOK; frames++) {
-    fromLength[0] = from.length;
-    const length = receiveFrom(fd, buffer, buffer.length, 0, from, fromLength);
-    // Nothing waits, or the link went away: either way there is no answer now.
-    if (length < 0) return;
-    if (from.readUInt8(10) !== PACKET_OUTGOING) yield buffer.subarray(0, length);
+    closePacketSocket(listener);
   }
 }
 
@@ -126,18 +97,6 @@ function ethernetLink(name: string): { readonly index: number; readonly mac: str
   }
 }
 
-/** struct sockaddr_ll: family, protocol (network order), index, type, packet type, MAC. */
-function packetAddress(index: number, ethertype: number): Buffer {
-  const address = Buffer.alloc(ADDRESS_BYTES);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(ethertype, 2);
-  address.writeInt32LE(index, 4);
-  return address;
-}
-
-/** Classic BPF (linux/filter.h): code, jump if true, jump if false, operand. */
-type FilterStep = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
-
 /** On a busy host everything is IPv6: wake up for neighbour advertisements only. */
 const ADVERTISEMENTS_ONLY: readonly FilterStep[] = [
   [0x30, 0, 0, 20], // load the byte "next header"
@@ -147,24 +106,3 @@ const ADVERTISEMENTS_ONLY: readonly FilterStep[] = [
   [0x06, 0, 0, FRAME_BYTES], // take it
   [0x06, 0, 0, 0], // leave it
 ];
-
-function attachFilter(fd: number, steps: readonly FilterStep[]): void {
-  const program = Buffer.alloc(steps.length * 8);
-  for (const [at, [code, ifTrue, ifFalse, operand]] of steps.entries()) {
-    program.writeUInt16LE(code, at * 8);
-    program.writeUInt8(ifTrue, at * 8 + 2);
-    program.writeUInt8(ifFalse, at * 8 + 3);
-    program.writeUInt32LE(operand, at * 8 + 4);
-  }
-  check(setFilter(fd, program, steps.length), 'filter a packet socket');
-}
-
-/** struct sock_fprog: a length and a pointer. */
-function setFilter(fd: number, program: Buffer, steps: number): number {
-  const header = Buffer.alloc(16);
-  header.writeUInt16LE(steps, 0);
-  header.writeBigUInt64LE(addressOf(program), 8);
-  const result = setSocketOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length);
-  // The pointer in `header` is good only as long as `program` lives.
-  return program.length > 0 ? result : -1;
-}

@@ -124,6 +124,8 @@ export class SimKernel {
         mac: this.mac,
         up: this.#linkUp,
         loopback: false,
+        carriers: [],
+        defaultRouteOf: [],
         addresses: [
           { address: this.#hostAddress, prefixLength: 24 },
           ...vips.map((address) => ({ address, prefixLength: 32 })),

@@ -25,6 +25,7 @@ const FACTS: HttpFacts = {
   leaseRemainingMs: 250,
   fenceRenewals: 1_000,
   announcements: 14,
+  conflicts: 3,
   frontends: [
     {
       name: 'api',
