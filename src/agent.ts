@@ -6,7 +6,8 @@ import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { Claimants } from './agent/claimants.ts';
 import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
-import { type PlacedVip, placeVips } from './agent/placement.ts';
+import { connectOnce, Lookout } from './agent/lookout.ts';
+import { type PlacedVip, Places } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
@@ -109,6 +110,7 @@ class Agent {
   readonly #table: ReturnType<typeof createAddressTable>;
   readonly #vip: VipController;
   readonly #claimants: Claimants;
+  readonly #lookout: Lookout;
   readonly #lb: LbController;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
@@ -118,6 +120,7 @@ class Agent {
   readonly #http: HttpServer;
   readonly #sources: FactSources;
   readonly #timeAlarms = new Map<string, string>();
+  readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
   #end: (exitCode: number) => void = () => undefined;
 
@@ -125,6 +128,7 @@ class Agent {
   constructor(parts: AgentParts) {
     const { config, log, clock } = parts;
     this.#parts = parts;
+    this.#places = new Places(clock);
     this.#random = prng(randomInt(2 ** 47));
     this.#table = createAddressTable(clock);
     const { fence, reason } = createFence();
@@ -152,6 +156,7 @@ class Agent {
     this.#sources = this.#newSources(fence.kind);
     this.#rpc = this.#newRpc();
     this.#reporter = this.#newReporter();
+    this.#lookout = this.#newLookout(link);
     this.#http = new HttpServer({
       ...listenAt(config.http.listen, defaultHttpPort),
       log,
@@ -210,6 +215,7 @@ class Agent {
     this.#node.start();
     this.#renewal.start();
     this.#reporter.start();
+    this.#lookout.start();
   }
 
   /** Root to leaf: the VIP moves first, and the log closes last. */
@@ -218,8 +224,10 @@ class Agent {
     notifier.stopping();
     log.info('agent.stopping');
     this.#reporter.stop();
+    this.#lookout.stop();
     this.#renewal.stop();
     this.#claimants.stop();
+    this.#places.stop();
     await attempt(log, 'node', () => this.#node.stop());
     await attempt(log, 'vip', () => this.#vip.stop());
     await attempt(log, 'rpc', () => this.#rpc.close());
@@ -242,7 +250,8 @@ class Agent {
   /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
   #place(state: ClusterState): string | null {
     const links = this.#table.links();
-    this.#placed = placeVips(state.spec.vips, links, this.#parts.config);
+    const again = (): void => this.#duties.hostChanged();
+    this.#placed = this.#places.find(state.spec.vips, links, this.#parts.config, again);
     this.#claimants.listen(this.#carried(), links);
     return this.#problem();
   }
@@ -328,6 +337,7 @@ class Agent {
           const yielded = this.#claimants.yielded(vip.address);
           return yielded === null ? vip : { ...vip, problem: yielded };
         }),
+      observed: (address) => this.#lookout.seen(address),
       conflicts: () => this.#claimants.conflicts,
       eligibility: () =>
         eligibilityOf(this.#node.view(), { marginMs: agentMarginMs, problem: this.#problem() }),
@@ -349,6 +359,20 @@ class Agent {
         certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
         macs: this.#macs(),
       }),
+    });
+  }
+
+  #newLookout(link: AnnounceLink): Lookout {
+    const { clock, log } = this.#parts;
+    return new Lookout({
+      clock,
+      log,
+      link,
+      node: this.#node,
+      vips: () => this.#carried(),
+      links: () => this.#table.links(),
+      connect: (address, port, timeoutMs) => connectOnce(clock, address, port, timeoutMs),
+      report: (report) => this.#rpc.operations.observe(report),
     });
   }
 

@@ -205,7 +205,11 @@ export class ClusterNode {
   /** Whether this node may hold a VIP; told to the leader with each echo. */
   setEligibility(eligibility: Eligibility): void {
     this.#eligibility = eligibility;
-    this.#run(() => this.#raw.setEligibility(eligibility));
+    this.#run(() => {
+      this.#raw.setEligibility(eligibility);
+      // A leader that cannot hold the VIP any more hands it over at once (rule R8).
+      if (this.#lease.role === 'leader' && !eligibility.eligible) this.#lookForChores();
+    });
   }
 
   /** The transport could not deliver appends to `id`. */
@@ -436,8 +440,12 @@ export class ClusterNode {
       const { state } = this.#machine;
       this.#peers.set(state);
       if (this.#lease.role !== 'leader') return;
-      this.#chores.look(this.raftStatus(), state, this.#eligibility.eligible);
+      this.#lookForChores();
     });
+  }
+
+  #lookForChores(): void {
+    this.#chores.look(this.raftStatus(), this.#machine.state, this.#eligibility.eligible);
   }
 
   /**

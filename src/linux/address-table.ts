@@ -72,6 +72,7 @@ function links(socket: NetlinkSocket): Link[] {
     addresses: addresses
       .filter((row) => row.index === link.index)
       .map(({ address, prefixLength }) => ({ address, prefixLength })),
+    carrierChanges: link.carrierChanges,
     carriers: carriersOf(link, rows),
     defaultRouteOf: families.filter((each) => routes.get(each)?.interface === link.name),
   }));

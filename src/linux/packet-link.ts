@@ -23,6 +23,8 @@ import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
 /** How often a probe looks for answers. */
 const LOOK_EVERY_MS: Millis = 2;
+/** An ordinary question waits so long for a second answer. */
+const SECOND_ANSWER_MS: Millis = 20;
 /** Answers that are reported; more strangers than this need no list. */
 const ANSWERS_MAX = 16;
 
@@ -66,13 +68,15 @@ async function probe(
     const sent = send(listener, vip.interface, codec.question(vip.address, mac, source));
     if (!sent.ok) throw new OperatingError({ code: 'probe-failed', message: sent.error ?? '' });
     const answers = new Set<string>();
-    const end = clock.now() + waitMs;
+    let end = clock.now() + waitMs;
     while (clock.now() < end) {
       await sleep(clock, Math.min(LOOK_EVERY_MS, end - clock.now()));
       for (const frame of received(listener)) {
         const claimant = codec.claimant(vip.address, frame);
         if (claimant !== null && claimant !== mac && answers.size < ANSWERS_MAX) {
           answers.add(claimant);
+          // A client goes by the first answer; a second one is known soon, too.
+          if (source !== undefined) end = Math.min(end, clock.now() + SECOND_ANSWER_MS);
         }
       }
     }

@@ -35,6 +35,7 @@ const IFLA_LINKINFO = 18;
 const IFLA_INFO_KIND = 1;
 const IFLA_INFO_DATA = 2;
 const IFLA_BOND_ACTIVE_SLAVE = 2;
+const IFLA_CARRIER_CHANGES = 35;
 const IFLA_LINK_NETNSID = 37;
 const IFLA_EXT_MASK = 29;
 const RTEXT_FILTER_SKIP_STATS = 1 << 3;
@@ -60,6 +61,8 @@ export interface LinkRow {
   readonly mac: string | null;
   readonly up: boolean;
   readonly loopback: boolean;
+  /** How often its carrier came or went. */
+  readonly carrierChanges: number;
   /** The index of the bridge or bond that this link is a part of. */
   readonly master: number | null;
   /** The index of the link that this VLAN or macvlan stands on, in this namespace. */
@@ -126,6 +129,7 @@ export function decodeLink(bytes: Buffer): LinkRow | null {
     mac: ethernet ? Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':') : null,
     up: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
     loopback: (flags & IFF_LOOPBACK) !== 0,
+    carrierChanges: number(attributes.get(IFLA_CARRIER_CHANGES)) ?? 0,
     master: number(attributes.get(IFLA_MASTER)),
     parent: isHere ? number(attributes.get(IFLA_LINK)) : null,
     activeSlave: activeSlaveOf(attributes.get(IFLA_LINKINFO)),

@@ -25,6 +25,7 @@ interface Announced {
   /** Where the link is told the VIP is. */
   mac: string;
   up: boolean;
+  carrierChanges: number;
   carriers: readonly string[];
 }
 
@@ -47,8 +48,9 @@ export class Announcing {
   /** The VIP has come to `link`: announces it at once, and from now on. */
   begin(vip: VipPlacement, link: Link & { readonly mac: string }): void {
     const now = this.#parts.clock.now();
-    const { mac, up, carriers } = link;
-    this.#announced.set(vip.address, { vip, schedule: new Announcer(now), mac, up, carriers });
+    const { mac, up, carrierChanges, carriers } = link;
+    const schedule = new Announcer(now);
+    this.#announced.set(vip.address, { vip, schedule, mac, up, carrierChanges, carriers });
     this.#sendDue(now);
     this.#schedule();
   }
@@ -61,10 +63,12 @@ export class Announcing {
     const entry = this.#announced.get(vip.address);
     if (entry === undefined) return;
     const moved = link.mac !== null && link.mac !== entry.mac;
-    const returned = link.up && !entry.up;
+    const bounced = link.carrierChanges !== entry.carrierChanges;
+    const returned = link.up && (!entry.up || bounced);
     const rerouted = link.carriers.some((name) => !entry.carriers.includes(name));
     entry.mac = link.mac ?? entry.mac;
     entry.up = link.up;
+    entry.carrierChanges = link.carrierChanges;
     entry.carriers = link.carriers;
     if (!moved && !returned && !rerouted) return;
     entry.schedule.restart(this.#parts.clock.now());

@@ -52,6 +52,8 @@ export interface Link {
   readonly up: boolean;
   readonly loopback: boolean;
   readonly addresses: readonly LinkAddress[];
+  /** How often its carrier came or went: a short loss may be over before anybody looks. */
+  readonly carrierChanges: number;
   /**
    * Which links below this one carry its frames now: the active slave of a bond, the ports of a
    * bridge, the parent of a VLAN. A new one among them is a new way to the rest of the world.
@@ -109,7 +111,8 @@ export interface AnnounceLink {
    * Asks the link for `address` (ARP probe with sender 0.0.0.0, RFC 5227; NS from :: for IPv6) and
    * collects the MACs that answer within `waitMs`, own ones excluded.
    *
-   * @param source asks from this address of the interface, as any neighbour does
+   * @param source asks from this address of the interface, as any neighbour does, and waits no
+   * longer than it needs for a first answer and one that contradicts it
    */
   probe(vip: VipPlacement, waitMs: Millis, source?: string): Promise<readonly string[]>;
 }

@@ -97,7 +97,7 @@ export class FakeKernel implements AddressTable, Fence, AnnounceLink {
     const mac = `02:00:00:00:00:0${index}`;
     const { addresses, ...rest } = change;
     const link = {
-      ...{ mac, up: true, loopback: false, carriers: [], defaultRouteOf: [] },
+      ...{ mac, up: true, loopback: false, carrierChanges: 0, carriers: [], defaultRouteOf: [] },
       ...former,
       ...rest,
       index,

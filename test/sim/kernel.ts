@@ -124,6 +124,7 @@ export class SimKernel {
         mac: this.mac,
         up: this.#linkUp,
         loopback: false,
+        carrierChanges: 0,
         carriers: [],
         defaultRouteOf: [],
         addresses: [

@@ -11,6 +11,7 @@ const link = (name: string, address: string, up = true): Link => ({
   up,
   loopback: false,
   addresses: [{ address, prefixLength: 24 }],
+  carrierChanges: 0,
   carriers: [],
   defaultRouteOf: [],
 });

@@ -18,7 +18,14 @@ function link(name: string, subnets: readonly string[] = [], up = true): Link {
   });
   const index = Number(name.replace(/\D/g, '')) + 1;
   const mac = `02:00:00:00:00:0${index}`;
-  const rest = { up, loopback: false, addresses, carriers: [], defaultRouteOf: [] };
+  const rest = {
+    up,
+    loopback: false,
+    addresses,
+    carrierChanges: 0,
+    carriers: [],
+    defaultRouteOf: [],
+  };
   return { index, name, mac, ...rest };
 }
 
