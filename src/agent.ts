@@ -4,8 +4,10 @@
  */
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
+import { Claimants } from './agent/claimants.ts';
 import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
-import { type PlacedVip, placeVips } from './agent/placement.ts';
+import { connectOnce, Lookout } from './agent/lookout.ts';
+import { type PlacedVip, Places } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
@@ -29,6 +31,7 @@ import { LbController } from './lb/controller.ts';
 import { unsupportedDataPath } from './lb/data-path.ts';
 import { createAddressTable } from './linux/address-table.ts';
 import { missingCapabilities } from './linux/capabilities.ts';
+import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
@@ -47,9 +50,8 @@ import type { LocalPeerOf } from './rpc/local-server.ts';
 import { Rpc } from './rpc/server.ts';
 import { openLogStorage } from './storage/log-storage.ts';
 import { VipController } from './vip/controller.ts';
-import { probeCodec } from './vip/frames.ts';
-import type { VipPlacement } from './vip/ports.ts';
-import { Rivals } from './vip/rivals.ts';
+import { probeCodec, rivalOf } from './vip/frames.ts';
+import type { AnnounceLink, VipPlacement } from './vip/ports.ts';
 
 /** Whoever is in this group may read the local socket. */
 const READERS_GROUP = 'holdfast';
@@ -110,7 +112,8 @@ class Agent {
   readonly #random: Prng;
   readonly #table: ReturnType<typeof createAddressTable>;
   readonly #vip: VipController;
-  readonly #rivals: Rivals;
+  readonly #claimants: Claimants;
+  readonly #lookout: Lookout;
   readonly #lb: LbController;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
@@ -120,6 +123,7 @@ class Agent {
   readonly #http: HttpServer;
   readonly #sources: FactSources;
   readonly #timeAlarms = new Map<string, string>();
+  readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
   #end: (exitCode: number) => void = () => undefined;
 
@@ -127,20 +131,13 @@ class Agent {
   constructor(parts: AgentParts) {
     const { config, log, clock } = parts;
     this.#parts = parts;
+    this.#places = new Places(clock);
     this.#random = prng(randomInt(2 ** 47));
     this.#table = createAddressTable(clock);
     const { fence, reason } = createFence();
     log.info('agent.fence', { kind: fence.kind, reason });
     const link = createPacketLink(clock, probeCodec);
-    this.#rivals = new Rivals({
-      clock,
-      link,
-      log,
-      known: () => this.#knownMacs(),
-      holds: (address) =>
-        this.#vip.view().some((view) => view.address === address && view.heldHere),
-      onChange: () => this.#duties.hostChanged(),
-    });
+    this.#claimants = this.#newClaimants(link);
     this.#vip = new VipController({
       clock,
       table: this.#table,
@@ -162,6 +159,7 @@ class Agent {
     this.#sources = this.#newSources(fence.kind);
     this.#rpc = this.#newRpc();
     this.#reporter = this.#newReporter();
+    this.#lookout = this.#newLookout(link);
     this.#http = new HttpServer({
       ...listenAt(config.http.listen, defaultHttpPort),
       log,
@@ -215,11 +213,12 @@ class Agent {
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
     this.#node.onView(({ role }) => {
-      if (role === 'pre-candidate' || role === 'candidate') this.#rivals.look(this.#carried());
+      if (role === 'pre-candidate' || role === 'candidate') this.#claimants.look();
     });
     this.#node.start();
     this.#renewal.start();
     this.#reporter.start();
+    this.#lookout.start();
   }
 
   /** Root to leaf: the VIP moves first, and the log closes last. */
@@ -228,8 +227,10 @@ class Agent {
     notifier.stopping();
     log.info('agent.stopping');
     this.#reporter.stop();
+    this.#lookout.stop();
     this.#renewal.stop();
-    this.#rivals.stop();
+    this.#claimants.stop();
+    this.#places.stop();
     await attempt(log, 'node', () => this.#node.stop());
     await attempt(log, 'vip', () => this.#takeDuty({ vips: [], hold: null, reason: 'stopped' }));
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
@@ -248,18 +249,22 @@ class Agent {
   }
 
   #takeDuty(duty: VipDuty): void {
-    this.#vip.set({ vips: this.#carried(), hold: duty.hold, reason: duty.reason });
+    const vips = this.#carried().filter(({ address }) => !this.#claimants.yielded(address));
+    this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
   }
 
   /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
   #place(state: ClusterState): string | null {
-    this.#placed = placeVips(state.spec.vips, this.#table.links(), this.#parts.config);
+    const links = this.#table.links();
+    const again = (): void => this.#duties.hostChanged();
+    this.#placed = this.#places.find(state.spec.vips, links, this.#parts.config, again);
+    this.#claimants.listen(this.#carried(), links);
     return this.#problem();
   }
 
   #problem(): string | null {
     const misplaced = this.#placed.find(({ problem }) => problem !== null);
-    return misplaced?.problem ?? this.#rivals.problem();
+    return misplaced?.problem ?? this.#claimants.problem();
   }
 
   /** The VIPs that have an interface here. */
@@ -269,15 +274,24 @@ class Agent {
     );
   }
 
-  #knownMacs(): ReadonlySet<string> {
-    const { members, removedMacs } = this.#node.view().state;
-    return new Set([...members.flatMap(({ macs }) => macs), ...removedMacs]);
-  }
-
   #macs(): readonly string[] {
     const carriers = new Set(this.#placed.map((vip) => vip.interface));
     const links = this.#table.links().filter((link) => carriers.has(link.name));
     return links.flatMap(({ mac }) => (mac === null ? [] : [mac])).sort();
+  }
+
+  #newClaimants(link: AnnounceLink): Claimants {
+    const { clock, log } = this.#parts;
+    return new Claimants({
+      clock,
+      log,
+      link,
+      source: createClaimSource(clock, rivalOf),
+      view: () => this.#node.view(),
+      holds: (address) => this.#vip.holds(address),
+      defend: (address) => this.#vip.defend(address),
+      onChange: () => this.#duties.hostChanged(),
+    });
   }
 
   #newDuties(): Duties {
@@ -327,11 +341,17 @@ class Agent {
       lb: this.#lb,
       fences: [fence, 'lifetime'],
       peers: () => this.#rpc.peers(),
-      placed: () => this.#placed,
+      placed: () =>
+        this.#placed.map((vip) => {
+          const yielded = this.#claimants.yielded(vip.address);
+          return yielded === null ? vip : { ...vip, problem: yielded };
+        }),
+      observed: (address) => this.#lookout.seen(address),
+      conflicts: () => this.#claimants.conflicts,
       eligibility: () => this.#node.eligibility(),
       alarms: () => [
         ...this.#timeAlarms.values(),
-        ...this.#rivals.alarms(),
+        ...this.#claimants.alarms(),
         ...diskAlarms(this.#node.diskTrouble()),
       ],
     };
@@ -351,6 +371,20 @@ class Agent {
         certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
         macs: this.#macs(),
       }),
+    });
+  }
+
+  #newLookout(link: AnnounceLink): Lookout {
+    const { clock, log } = this.#parts;
+    return new Lookout({
+      clock,
+      log,
+      link,
+      node: this.#node,
+      vips: () => this.#carried(),
+      links: () => this.#table.links(),
+      connect: (address, port, timeoutMs) => connectOnce(clock, address, port, timeoutMs),
+      report: (report) => this.#rpc.operations.observe(report),
     });
   }
 

@@ -173,6 +173,21 @@ export interface ReportRequest {
   macs: string[];
 }
 
+/** What a member sees of the VIPs of the leader of `term`. */
+export interface ObserveRequest {
+  nodeId: string;
+  term: number;
+  /** How long ago it looked. */
+  ageMs: number;
+  observations: Observation[];
+}
+
+export interface Observation {
+  address: string;
+  reached: boolean;
+  reason: string;
+}
+
 export interface SignCertificateRequest {
   nodeId: string;
   csr: string;
@@ -1684,6 +1699,153 @@ export const ReportRequest: MessageFns<ReportRequest> = {
   },
 };
 
+function createBaseObserveRequest(): ObserveRequest {
+  return { nodeId: "", term: 0, ageMs: 0, observations: [] };
+}
+
+export const ObserveRequest: MessageFns<ObserveRequest> = {
+  encode(message: ObserveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.term !== 0) {
+      writer.uint32(16).uint64(message.term);
+    }
+    if (message.ageMs !== 0) {
+      writer.uint32(25).double(message.ageMs);
+    }
+    for (const v of message.observations) {
+      Observation.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ObserveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObserveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.term = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.ageMs = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.observations.push(Observation.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseObservation(): Observation {
+  return { address: "", reached: false, reason: "" };
+}
+
+export const Observation: MessageFns<Observation> = {
+  encode(message: Observation, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.reached !== false) {
+      writer.uint32(16).bool(message.reached);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Observation {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseObservation();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.reached = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseSignCertificateRequest(): SignCertificateRequest {
   return { nodeId: "", csr: "" };
 }
@@ -1936,6 +2098,15 @@ export const AdminService = {
     responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
     responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
   },
+  observe: {
+    path: "/holdfast.admin.Admin/Observe" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ObserveRequest): Buffer => Buffer.from(ObserveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ObserveRequest => ObserveRequest.decode(value),
+    responseSerialize: (value: Empty): Buffer => Buffer.from(Empty.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Empty => Empty.decode(value),
+  },
   signCertificate: {
     path: "/holdfast.admin.Admin/SignCertificate" as const,
     requestStream: false as const,
@@ -1968,6 +2139,7 @@ export interface AdminServer extends UntypedServiceImplementation {
   /** For members only. */
   admit: handleUnaryCall<JoinRequest, JoinReply>;
   report: handleUnaryCall<ReportRequest, Empty>;
+  observe: handleUnaryCall<ObserveRequest, Empty>;
   signCertificate: handleUnaryCall<SignCertificateRequest, SignCertificateReply>;
 }
 
@@ -2195,6 +2367,18 @@ export interface AdminClient extends Client {
   ): ClientUnaryCall;
   report(
     request: ReportRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  observe(request: ObserveRequest, callback: (error: ServiceError | null, response: Empty) => void): ClientUnaryCall;
+  observe(
+    request: ObserveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Empty) => void,
+  ): ClientUnaryCall;
+  observe(
+    request: ObserveRequest,
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Empty) => void,

@@ -52,6 +52,24 @@ export namespace TimingProfile {
   export type UNRECOGNIZED = typeof TimingProfile.UNRECOGNIZED;
 }
 
+/** What the holder does when a stranger claims the VIP. */
+export const OnConflict = {
+  /** UNSPECIFIED - As written before format 3: defend. */
+  UNSPECIFIED: 0,
+  DEFEND: 1,
+  YIELD: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type OnConflict = typeof OnConflict[keyof typeof OnConflict];
+
+export namespace OnConflict {
+  export type UNSPECIFIED = typeof OnConflict.UNSPECIFIED;
+  export type DEFEND = typeof OnConflict.DEFEND;
+  export type YIELD = typeof OnConflict.YIELD;
+  export type UNRECOGNIZED = typeof OnConflict.UNRECOGNIZED;
+}
+
 export const Protocol = { UNSPECIFIED: 0, TCP: 1, UDP: 2, UNRECOGNIZED: -1 } as const;
 
 export type Protocol = typeof Protocol[keyof typeof Protocol];
@@ -305,8 +323,10 @@ export interface Timing {
 
 export interface Vip {
   address: string;
-  /** Empty: the interface of this subnet, decided on each host. */
+  /** A name, or what tells each host which one it is; empty: the interface of the VIP's subnet. */
   interface: string;
+  /** Since format 3. */
+  onConflict: OnConflict;
 }
 
 export interface Frontend {
@@ -2185,7 +2205,7 @@ export const Timing: MessageFns<Timing> = {
 };
 
 function createBaseVip(): Vip {
-  return { address: "", interface: "" };
+  return { address: "", interface: "", onConflict: 0 };
 }
 
 export const Vip: MessageFns<Vip> = {
@@ -2195,6 +2215,9 @@ export const Vip: MessageFns<Vip> = {
     }
     if (message.interface !== "") {
       writer.uint32(18).string(message.interface);
+    }
+    if (message.onConflict !== 0) {
+      writer.uint32(24).int32(message.onConflict);
     }
     return writer;
   },
@@ -2226,6 +2249,14 @@ export const Vip: MessageFns<Vip> = {
             }
 
             message.interface = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.onConflict = reader.int32() as any;
             continue;
           }
         }

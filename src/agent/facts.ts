@@ -4,6 +4,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { LocalFacts, LocalVip, PeerContact } from '../cluster/local-facts.ts';
 import type { ClusterNode } from '../cluster/node.ts';
+import type { Observation } from '../cluster/observations.ts';
 import type { TimingView } from '../cluster/timing-choice.ts';
 import type { HttpFacts } from '../http/facts.ts';
 import { type HealthReport, reportOf } from '../http/health.ts';
@@ -25,6 +26,10 @@ export interface FactSources {
   readonly placed: () => readonly PlacedVip[];
   readonly eligibility: () => Eligibility;
   readonly alarms: () => readonly string[];
+  /** What this host sees of a VIP that another one holds; null while it has not looked. */
+  readonly observed: (address: string) => Observation | null;
+  /** Foreign claims of VIPs that were held here. */
+  readonly conflicts: () => number;
 }
 
 export function localFacts(from: FactSources): LocalFacts {
@@ -40,7 +45,7 @@ export function localFacts(from: FactSources): LocalFacts {
   };
 }
 
-function localVips({ vip, placed }: FactSources): readonly LocalVip[] {
+function localVips({ vip, placed, observed }: FactSources): readonly LocalVip[] {
   const views = new Map(vip.view().map((view) => [view.address, view]));
   return placed().map(({ address, interface: link, from, problem }) => {
     const view = views.get(address);
@@ -51,6 +56,7 @@ function localVips({ vip, placed }: FactSources): readonly LocalVip[] {
       heldHere: view?.heldHere ?? false,
       sinceWallMs: view?.sinceWallMs ?? null,
       reason: view?.reason ?? problem ?? 'not looked at yet',
+      observed: observed(address),
     };
   });
 }
@@ -92,6 +98,7 @@ export function httpFacts(from: FactSources): HttpFacts {
     timing: timingFacts(from.node.timing()),
     fenceRenewals: vip.fenceRenewals,
     announcements: vip.announcementsSent,
+    conflicts: from.conflicts(),
     frontends: lb.frontends.map((frontend) => ({
       ...frontend,
       backends: backends.get(frontend.name) ?? [],

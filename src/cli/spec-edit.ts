@@ -37,7 +37,8 @@ export function addVip(address: string, interfaceName: string | null): SpecEdit 
       });
     }
     if (known !== undefined) return spec;
-    return { ...spec, vips: [...spec.vips, { address, interface: interfaceName }] };
+    const vip = { address, interface: interfaceName, onConflict: 'defend' as const };
+    return { ...spec, vips: [...spec.vips, vip] };
   };
 }
 

@@ -139,15 +139,26 @@ function roleText({ role, priority, draining }: MemberStatus): string {
 export function vipTable(vips: readonly VipStatus[]): string {
   const from = (vip: VipStatus) => (vip.interfaceFrom === null ? '' : ` (${vip.interfaceFrom})`);
   return table(
-    ['vip', 'interface', 'holder', 'since', 'why'],
+    ['vip', 'interface', 'holder', 'since', 'reached by', 'why'],
     vips.map((vip) => [
       vip.address,
       vip.interface === null ? '' : `${vip.interface}${from(vip)}`,
       vip.holder ?? '',
       vip.since === null ? '' : shortTime(vip.since),
+      reachedBy(vip),
       vip.reason,
     ]),
   );
+}
+
+/** Members that reach the VIP, and in capitals those that do not. */
+function reachedBy({ observedBy }: VipStatus): string {
+  const all = Object.entries(observedBy);
+  const names = all.flatMap(([name, reached]) => {
+    if (reached === null) return [];
+    return reached ? [name] : [`NOT ${name}`];
+  });
+  return names.join(', ');
 }
 
 function frontendsText(frontends: readonly FrontendStatus[]): string {

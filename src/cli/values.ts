@@ -1,4 +1,5 @@
 /** Values of flags and arguments: text in, value out, or a usage error that says what was wrong. */
+import { formatInterfaceSelector, parseInterfaceSelector } from '../base/interface-selector.ts';
 import { canonicalIp } from '../base/ip.ts';
 import { parseDuration } from '../cluster/duration.ts';
 import { type Endpoint, parseEndpoint } from '../config/endpoint.ts';
@@ -65,6 +66,13 @@ export function choiceValue<T extends string>(
 export function matchingValue(flag: string, text: string, rule: RegExp, words: string): string {
   if (rule.test(text)) return text;
   throw new UsageError(`${flag} must be ${words}, and is ${quoted(text)}`);
+}
+
+/** An interface by name or by what tells which one it is; in its one spelling. */
+export function interfaceValue(flag: string, text: string): string {
+  const parsed = parseInterfaceSelector(text);
+  if ('selector' in parsed) return formatInterfaceSelector(parsed.selector);
+  throw new UsageError(`${flag} ${parsed.problem}, and is ${quoted(text)}`);
 }
 
 /** Long or odd input is shown short and on one line. */

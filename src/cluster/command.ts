@@ -73,8 +73,14 @@ export type CommandResult =
 
 /** The lowest format version that understands `command`. */
 export function commandFormat(command: Command): number {
+  if (command.type === 'set-spec' && needsFormat3(command.spec)) return 3;
   if (command.type === 'set-member') return 2;
   return command.type === 'add-member' && command.replaces !== undefined ? 2 : 1;
+}
+
+/** Older programs take a selector for a name, and know no policy but the usual one. */
+function needsFormat3({ vips }: Spec): boolean {
+  return vips.some((vip) => vip.onConflict !== 'defend' || (vip.interface ?? '').includes(':'));
 }
 
 /** The change of Raft's configuration that a command means, or null where it means none. */

@@ -12,6 +12,7 @@ import { isoTime } from './duration.ts';
 import type { LocalFacts } from './local-facts.ts';
 import { memberNamed, promoteMember, removeMember, setMember } from './member-changes.ts';
 import type { ClusterNode } from './node.ts';
+import { type ObservationReport, Observations } from './observations.ts';
 import type {
   AdmitRequest,
   AdmitResult,
@@ -63,6 +64,7 @@ const maxMacs = 64;
 
 export class Control implements Operations {
   readonly #ports: ControlPorts;
+  readonly #observations = new Observations();
 
   constructor(ports: ControlPorts) {
     this.#ports = ports;
@@ -76,13 +78,23 @@ export class Control implements Operations {
       return this.#status('linearizable');
     }
     // What the quorum vouches for comes from the leader, what is of this host from here.
-    const { view, verdict, warnings, cluster, members } = await leader.status(options);
-    return { ...this.#status('local'), view, verdict, warnings, cluster, members };
+    const { view, verdict, warnings, cluster, members, vips } = await leader.status(options);
+    const here = this.#status('local');
+    const seen = new Map(vips.map(({ address, observedBy }) => [address, observedBy]));
+    return {
+      ...here,
+      ...{ view, verdict, warnings, cluster, members },
+      vips: here.vips.map((vip) => ({
+        ...vip,
+        observedBy: seen.get(vip.address) ?? vip.observedBy,
+      })),
+    };
   }
 
   #status(kind: 'local' | 'linearizable'): StatusDocument {
     const { node, clock, localFacts } = this.#ports;
     const view = node.view();
+    const wallNowMs = clock.wallNow();
     return buildStatus({
       kind,
       view,
@@ -90,7 +102,8 @@ export class Control implements Operations {
       transitions: node.transitions(),
       timing: node.timing(),
       local: localFacts(),
-      wallNowMs: clock.wallNow(),
+      wallNowMs,
+      observed: this.#observations.list(view.term, wallNowMs),
       ageMs: node.viewAgeMs(),
     });
   }
@@ -251,6 +264,17 @@ export class Control implements Operations {
       type: 'update-member',
       ...{ id, version, formatVersion, address, certExpires, macs },
     });
+  }
+
+  async observe(report: ObservationReport): Promise<void> {
+    this.#requireLeader();
+    const { node, clock } = this.#ports;
+    const { vips } = this.#state.spec;
+    const observations = report.observations.filter(({ address }) =>
+      vips.some((vip) => vip.address === address),
+    );
+    const { term } = node.view();
+    this.#observations.note({ ...report, observations }, term, clock.wallNow());
   }
 
   async signCertificate(request: {

@@ -2,6 +2,7 @@
  * What only this host knows, in the cluster room's own words: the agent fills it in for `status`.
  */
 import type { Eligibility, NodeId } from '../raft/types.ts';
+import type { Observation } from './observations.ts';
 
 export interface LocalVip {
   readonly address: string;
@@ -12,6 +13,8 @@ export interface LocalVip {
   /** Wall-clock ms of the last change; null while there was none. */
   readonly sinceWallMs: number | null;
   readonly reason: string;
+  /** What this host sees of it where another one holds it; null where it has not looked. */
+  readonly observed: Observation | null;
 }
 
 export interface LocalBackend {

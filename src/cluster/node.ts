@@ -241,7 +241,11 @@ export class ClusterNode {
   /** Whether this node may hold a VIP; told to the leader with each echo. */
   setEligibility(eligibility: Eligibility): void {
     this.#eligibility = eligibility;
-    this.#run(() => this.#raw.setEligibility(this.eligibility()));
+    this.#run(() => {
+      this.#raw.setEligibility(this.eligibility());
+      // A leader that cannot hold the VIP any more hands it over at once (rule R8).
+      if (this.#lease.role === 'leader' && !eligibility.eligible) this.#doChores();
+    });
   }
 
   /** As {@link setEligibility} was told, unless the disk speaks against it (rule R13). */

@@ -6,6 +6,7 @@
  * Every method rejects with an OperatingError whose code is stable; `not-leader` carries
  * `facts.leader = { id, name, address } | null`.
  */
+import type { ObservationReport } from './observations.ts';
 import type { StatusDocument } from './status-document.ts';
 
 export interface ApplySpecRequest {
@@ -172,6 +173,8 @@ export interface Operations {
   admit(request: AdmitRequest): Promise<AdmitResult>;
   /** For peers only. */
   report(report: SelfReport): Promise<void>;
+  /** For peers only: what a member sees of the VIPs. */
+  observe(report: ObservationReport): Promise<void>;
   /** For peers only: signs a member's renewal; the key in the request must be the pinned one. */
   signCertificate(request: {
     readonly nodeId: string;
@@ -194,5 +197,6 @@ export const leaderOperations: ReadonlySet<keyof Operations> = new Set<keyof Ope
   'transfer',
   'admit',
   'report',
+  'observe',
   'signCertificate',
 ]);

@@ -5,7 +5,7 @@
 
 import * as pb from '../../proto/gen/state.ts';
 import { assert, defined } from '../base/assert.ts';
-import type { FrontendSpec, HealthCheckSpec, Spec, TimingProfile } from './spec.ts';
+import type { FrontendSpec, HealthCheckSpec, Spec, TimingProfile, VipSpec } from './spec.ts';
 
 /** A table of words ⇄ enum numbers. */
 export type Words<T extends string> = Readonly<Record<T, number>>;
@@ -23,6 +23,11 @@ const profiles = {
   balanced: pb.TimingProfile.BALANCED,
   wan: pb.TimingProfile.WAN,
 } as const satisfies Words<TimingProfile>;
+
+const conflictPolicies = {
+  defend: pb.OnConflict.DEFEND,
+  yield: pb.OnConflict.YIELD,
+} as const satisfies Words<VipSpec['onConflict']>;
 
 const protocols = {
   tcp: pb.Protocol.TCP,
@@ -58,7 +63,11 @@ export function specToProto(spec: Spec): pb.Spec {
       typeof spec.timing === 'string'
         ? { $case: 'profile', value: profiles[spec.timing] }
         : { $case: 'values', value: { ...spec.timing } },
-    vips: spec.vips.map((vip) => ({ address: vip.address, interface: vip.interface ?? '' })),
+    vips: spec.vips.map((vip) => ({
+      address: vip.address,
+      interface: vip.interface ?? '',
+      onConflict: conflictPolicies[vip.onConflict],
+    })),
     frontends: spec.frontends.map((frontend) => ({
       name: frontend.name,
       vip: frontend.vip,
@@ -81,7 +90,14 @@ export function specToProto(spec: Spec): pb.Spec {
 export function specFromProto(spec: pb.Spec): Spec {
   return {
     timing: timingFromProto(defined(spec.timing, 'timing')),
-    vips: spec.vips.map((vip) => ({ address: vip.address, interface: vip.interface || null })),
+    vips: spec.vips.map((vip) => ({
+      address: vip.address,
+      interface: vip.interface || null,
+      onConflict:
+        vip.onConflict === pb.OnConflict.UNSPECIFIED
+          ? 'defend'
+          : wordOf(conflictPolicies, vip.onConflict, 'conflict policy'),
+    })),
     frontends: spec.frontends.map((frontend) => ({
       name: frontend.name,
       vip: frontend.vip,

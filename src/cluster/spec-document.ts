@@ -32,6 +32,7 @@ export function specBody(spec: Spec): Readonly<Record<string, unknown>> {
     vips: spec.vips.map((vip) => ({
       address: vip.address,
       ...(vip.interface === null ? {} : { interface: vip.interface }),
+      onConflict: vip.onConflict,
     })),
     frontends: spec.frontends.map(frontendBody),
   };
@@ -88,7 +89,7 @@ export interface DefaultSpecInit {
 export function defaultSpec(init: DefaultSpecInit): Spec {
   return {
     timing: 'auto',
-    vips: init.vips,
+    vips: init.vips.map((vip) => ({ ...vip, onConflict: 'defend' })),
     frontends: init.vips.flatMap((vip, index) => {
       const suffix = index === 0 ? '' : `-${index + 1}`;
       const frontend = (

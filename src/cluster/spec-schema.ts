@@ -5,13 +5,14 @@
  */
 import { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';
+import { formatInterfaceSelector, parseInterfaceSelector } from '../base/interface-selector.ts';
 import { canonicalIp } from '../base/ip.ts';
 import { parseDuration } from './duration.ts';
 import type { FrontendSpec, HealthCheckSpec, Spec } from './spec.ts';
 import { timingProblems } from './timing.ts';
 
 export const apiVersion = 'holdfast/v1';
-export const maxVips = 16;
+export const maxVips = 32;
 export const maxFrontends = 64;
 export const maxStaticBackends = 256;
 
@@ -87,8 +88,17 @@ const duration = z.string().transform((text, context) => {
 const name = z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,62})$/, {
   error: (issue) => `must be 1 to 63 letters, digits, dots, dashes (is ${show(issue.input)})`,
 });
-const interfaceName = z.string().regex(/^[^\s/]{1,15}$/, {
-  error: (issue) => `must be an interface name (is ${show(issue.input)})`,
+const selector = z.string().transform((text, context) => {
+  const parsed = parseInterfaceSelector(text);
+  if ('selector' in parsed) return formatInterfaceSelector(parsed.selector);
+  context.addIssue({ code: 'custom', message: `${parsed.problem} (is ${show(text)})` });
+  return z.NEVER;
+});
+
+const vipSchema = z.strictObject({
+  address,
+  interface: selector.optional(),
+  onConflict: z.enum(['defend', 'yield']).default('defend'),
 });
 
 const staticBackendSchema = z.strictObject({
@@ -149,7 +159,7 @@ const documentSchema = z.strictObject({
     .prefault({}),
   spec: z.strictObject({
     timing: timingSchema.default('auto'),
-    vips: z.array(z.strictObject({ address, interface: interfaceName.optional() })).max(maxVips),
+    vips: z.array(vipSchema).max(maxVips),
     frontends: z.array(frontendSchema).max(maxFrontends).default([]),
   }),
 });
@@ -263,7 +273,7 @@ function timingValues(timing: Exclude<Draft['timing'], string>) {
 function complete(draft: Draft): Spec {
   return {
     timing: typeof draft.timing === 'string' ? draft.timing : timingValues(draft.timing),
-    vips: draft.vips.map((vip) => ({ address: vip.address, interface: vip.interface ?? null })),
+    vips: draft.vips.map((vip) => ({ ...vip, interface: vip.interface ?? null })),
     frontends: draft.frontends.map((frontend) => ({
       ...frontend,
       backends: { ...frontend.backends, members: frontend.backends.members ?? null },

@@ -9,8 +9,10 @@ export type TimingProfile = 'auto' | 'lan' | 'balanced' | 'wan';
 
 export interface VipSpec {
   readonly address: string;
-  /** Interface name; null for "the interface of this subnet", decided on each host. */
+  /** A selector (base/interface-selector.ts); null for "the interface of the VIP's subnet". */
   readonly interface: string | null;
+  /** When a stranger claims it: announce it again and serve on, or leave it alone for a while. */
+  readonly onConflict: 'defend' | 'yield';
 }
 
 export interface StaticBackend {

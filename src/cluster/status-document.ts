@@ -72,7 +72,8 @@ export interface VipStatus {
   readonly heldHere: boolean;
   readonly since: string | null;
   readonly reason: string;
-  readonly observedBy: Readonly<Record<string, boolean>>;
+  /** By the name of each other member that may hold it: whether it reaches the VIP. */
+  readonly observedBy: Readonly<Record<string, boolean | null>>;
 }
 
 export interface FrontendStatus {

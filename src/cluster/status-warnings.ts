@@ -1,5 +1,7 @@
 /** The judgement in the status document: a verdict, and sentences that say what to do. */
 import { isoTime } from './duration.ts';
+import { currentObservations } from './observed-by.ts';
+import { memberById } from './state.ts';
 import type { StatusFacts } from './status.ts';
 import type { MemberStatus, StatusDocument } from './status-document.ts';
 import type { ClusterView } from './view.ts';
@@ -31,6 +33,7 @@ export function statusWarnings(
     ...unreachableMembers(members),
     ...backendFaults(facts),
     ...ownFaults(facts),
+    ...unreachedVips(facts),
     ...local.alarms,
   ];
   const advice = [
@@ -98,6 +101,17 @@ function ownFaults(facts: StatusFacts): string[] {
   return local.vips
     .filter((vip) => !vip.heldHere)
     .map((vip) => `this node leads and does not hold ${vip.address}: ${vip.reason}`);
+}
+
+/** What only others can notice: port security, ARP suppression, a wrong VLAN, a firewall. */
+function unreachedVips(facts: StatusFacts): string[] {
+  const { state } = facts.view;
+  return currentObservations(facts)
+    .filter(({ reached }) => !reached)
+    .map(({ nodeId, address, reason }) => {
+      const name = memberById(state, nodeId)?.name ?? nodeId;
+      return `${name} does not reach ${address}: ${reason}`;
+    });
 }
 
 function voterAdvice(members: readonly MemberStatus[], failuresLeft: number | null): string[] {

@@ -6,6 +6,8 @@ import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
 import { eligibilityOf } from './assign.ts';
 import { isoTime } from './duration.ts';
 import type { LocalFacts } from './local-facts.ts';
+import type { Observed } from './observations.ts';
+import { observedBy } from './observed-by.ts';
 import type { FrontendSpec } from './spec.ts';
 import { type ClusterState, type Member, memberById } from './state.ts';
 import type {
@@ -28,6 +30,8 @@ export interface StatusFacts {
   readonly transitions: readonly Transition[];
   readonly timing: TimingView;
   readonly local: LocalFacts;
+  /** What members have told this node, as leader, of the VIPs. */
+  readonly observed: readonly Observed[];
   readonly wallNowMs: number;
   /** How old `view` is. */
   readonly ageMs: number;
@@ -146,7 +150,7 @@ function vipStatus(address: string, specified: string | null, facts: StatusFacts
     heldHere,
     since: vipSince(isLeader ? (here?.sinceWallMs ?? null) : null, facts),
     reason: here?.reason ?? 'this host does not carry it',
-    observedBy: {},
+    observedBy: observedBy(address, facts),
   };
 }
 

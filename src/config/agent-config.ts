@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { OperatingError } from '../base/errors.ts';
+import { formatInterfaceSelector, parseInterfaceSelector } from '../base/interface-selector.ts';
 import { canonicalIp } from '../base/ip.ts';
 import {
   defaultGrpcPort,
@@ -13,7 +14,7 @@ import {
   formatEndpoint,
   parseEndpoint,
 } from './endpoint.ts';
-import { interfacePattern, interfaceRule, namePattern, nameRule } from './names.ts';
+import { namePattern, nameRule } from './names.ts';
 
 export interface AgentConfig {
   readonly node: { readonly id: string; readonly name: string };
@@ -45,7 +46,12 @@ export const defaultPreemptDelaySeconds = 30;
 const text = (rule: RegExp, words: string) => z.string().regex(rule, { error: `must be ${words}` });
 const id = text(/^[a-zA-Z0-9-]{1,64}$/, 'an id that init or join wrote');
 const name = text(namePattern, nameRule);
-const interfaceName = text(interfacePattern, interfaceRule);
+const interfaceName = z.string().transform((value, context) => {
+  const parsed = parseInterfaceSelector(value);
+  if ('selector' in parsed) return formatInterfaceSelector(parsed.selector);
+  context.addIssue({ code: 'custom', message: parsed.problem, input: value });
+  return z.NEVER;
+});
 
 function endpoint(defaultPort: number) {
   return z.string().transform((value, context) => {

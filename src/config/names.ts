@@ -2,7 +2,3 @@
 
 export const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
 export const nameRule = '1 to 63 letters, digits, dots, dashes and underscores';
-
-/** Linux: 15 bytes, no slash, no space. */
-export const interfacePattern = /^[^\s/]{1,15}$/;
-export const interfaceRule = 'an interface name';

@@ -23,6 +23,8 @@ export interface HttpFacts {
   readonly fenceRenewals: number;
   /** Gratuitous ARP and unsolicited NA frames sent. */
   readonly announcements: number;
+  /** Frames by which somebody else claimed a VIP that this node held. */
+  readonly conflicts: number;
   readonly frontends: readonly FrontendFacts[];
   readonly proxyWorkerRestarts: number;
   readonly steeringFailures: number;

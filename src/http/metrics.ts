@@ -89,6 +89,11 @@ const METRICS: readonly Metric[] = [
     'Gratuitous ARP and unsolicited neighbour advertisement frames sent',
     ({ announcements }) => announcements,
   ),
+  single(
+    'vip_conflicts_total',
+    'Frames by which another host claimed a VIP that this node held',
+    ({ conflicts }) => conflicts,
+  ),
   perFrontend('frontend_clients', 'Clients connected now', ({ clients }) => clients),
   perFrontend('frontend_accepted_total', 'Clients accepted', ({ accepted }) => accepted),
   perFrontend(

@@ -55,6 +55,9 @@ export const jumpIfEqual = (to: Register, immediate: number, target: string): Li
   line(0x15, { to, immediate, target });
 export const jumpIfNot = (to: Register, immediate: number, target: string): Line =>
   line(0x55, { to, immediate, target });
+/** Jumps if two registers are equal. */
+export const jumpIfSame = (to: Register, from: Register, target: string): Line =>
+  line(0x1d, { to, from, target });
 /** Unsigned. */
 export const jumpIfLess = (to: Register, from: Register, target: string): Line =>
   line(0xad, { to, from, target });

@@ -15,6 +15,7 @@ import {
   jumpIfEqual,
   jumpIfLess,
   jumpIfNot,
+  jumpIfSame,
   type Line,
   loadByte,
   loadLong,
@@ -60,7 +61,7 @@ const PROTOCOL_IPV6 = 0xdd86;
 const NEXT = -1;
 const DROP = 2;
 
-/** The frame of the program: key, map index, one byte read from the packet. */
+/** The frame of the program: key, map index, up to four bytes read from the packet. */
 const KEY = -16;
 const KEY_IPV4 = -4;
 const INDEX = -20;
@@ -71,6 +72,7 @@ const OFFSETS = {
   ingress: { arp: 24, ipv4: 16, ipv6: 24, neighbourType: 135 },
   egress: { arp: 14, ipv4: 12, ipv6: 8, neighbourType: 136 },
 } as const;
+const ARP_SENDER = 14;
 const IPV6_NEXT_HEADER = 6;
 const IPPROTO_ICMPV6 = 58;
 const ICMPV6_TYPE = 40;
@@ -91,6 +93,7 @@ export function fenceProgram(direction: Direction, maps: FenceMaps): Buffer {
     jump('next'),
     'arp',
     ...readPacket(at.arp, KEY_IPV4, 4),
+    ...(direction === 'ingress' ? passOverClaims() : []),
     jump('look up'),
     'ipv4',
     ...readPacket(at.ipv4, KEY_IPV4, 4),
@@ -128,6 +131,19 @@ export function fenceProgram(direction: Direction, maps: FenceMaps): Buffer {
     moveValue(0, NEXT),
     exit(),
   ]);
+}
+
+/**
+ * A gratuitous ARP asks nothing. It passes, because this host is the holder's client as well: one
+ * that missed it would go on sending to the former holder for as long as its cache lasts.
+ */
+function passOverClaims(): Line[] {
+  return [
+    ...readPacket(ARP_SENDER, BYTE, 4),
+    loadWord(7, 10, BYTE),
+    loadWord(8, 10, KEY_IPV4),
+    jumpIfSame(7, 8, 'next'),
+  ];
 }
 
 /** Copies packet bytes to the frame, or goes to `next` where the packet is too short for them. */

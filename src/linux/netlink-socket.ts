@@ -71,6 +71,16 @@ export class NetlinkSocket {
     this.#exchange(request, NLM_F_REQUEST | NLM_F_ACK | (request.flags ?? 0), () => undefined);
   }
 
+  /** The one object that answers `request`; null where the kernel sends none. */
+  ask(request: NetlinkRequest): NetlinkMessage | null {
+    let answer: NetlinkMessage | null = null;
+    const flags = NLM_F_REQUEST | NLM_F_ACK | (request.flags ?? 0);
+    this.#exchange(request, flags, (message) => {
+      answer = { ...message, payload: Buffer.from(message.payload) };
+    });
+    return answer;
+  }
+
   /** Every object that the kernel lists for `request`. */
   dump(request: NetlinkRequest): NetlinkMessage[] {
     let messages: NetlinkMessage[] = [];

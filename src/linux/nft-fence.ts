@@ -169,7 +169,9 @@ function guardChain(
   const [side, neighbour] = hook === 'ingress' ? ['daddr', '135'] : ['saddr', '136'];
   const rules = vips.flatMap(({ address }) => {
     if (ipFamily(address) === 4) {
-      return [`arp ${side} ip ${address} jump leased`, `ip ${side} ${address} jump leased`];
+      // A gratuitous ARP asks nothing, and this host is the holder's client as well.
+      const asks = hook === 'ingress' ? `arp saddr ip != ${address} ` : '';
+      return [`${asks}arp ${side} ip ${address} jump leased`, `ip ${side} ${address} jump leased`];
     }
     const bytes = Buffer.from(parseIp(address) ?? []).toString('hex');
     assert(bytes.length === 32, `${address} is no address`);

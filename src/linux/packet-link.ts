@@ -7,54 +7,38 @@ import type { Clock, Millis } from '../base/clock.ts';
 import { sleep } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import type { AnnounceLink, ProbeCodec, VipPlacement } from '../vip/ports.ts';
-import {
-  addressOf,
-  bind,
-  check,
-  closeFd,
-  Errno,
-  interfaceIndex,
-  KernelError,
-  lastErrno,
-  receiveFrom,
-  sendTo,
-  setSocketOption,
-  socket,
-} from './libc.ts';
+import { interfaceIndex } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
+import {
+  attachFilter,
+  closePacketSocket,
+  Ethertype,
+  type FilterStep,
+  FRAME_BYTES,
+  forget,
+  listenOn,
+  openPacketSocket,
+  received,
+  sendFrame,
+} from './packet-socket.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
-
-const AF_PACKET = 17;
-/** SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC */
-const SOCKET_TYPE = 3 | 0x800 | 0x80000;
-/** struct sockaddr_ll */
-const ADDRESS_BYTES = 20;
-const PACKET_OUTGOING = 4;
-/** What answers come as: ARP and IPv6. */
-const ETHERTYPE = { arp: 0x0806, ipv6: 0x86dd } as const;
-const SOL_SOCKET = 1;
-const SO_ATTACH_FILTER = 26;
-/** Answers are short; a longer frame is none. */
-const FRAME_BYTES = 256;
 
 /** How often a probe looks for answers. */
 const LOOK_EVERY_MS: Millis = 2;
-/** Answers that are looked at in one go: a flooded link must not hold the event loop. */
-const FRAMES_PER_LOOK = 64;
+/** An ordinary question waits so long for a second answer. */
+const SECOND_ANSWER_MS: Millis = 20;
 /** Kept for each link and family: as many VIPs are asked for at once without opening another. */
 const IDLE_LISTENERS_MAX = 32;
-/** More than the buffer of a socket holds. */
-const WAITING_FRAMES_MAX = 4_096;
 /** Answers that are reported; more strangers than this need no list. */
 const ANSWERS_MAX = 16;
 
 /** @param codec how a question and an answer look; the packet link itself knows no protocol. */
 export function createPacketLink(clock: Clock, codec: ProbeCodec): AnnounceLink {
-  const sender = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const sender = openPacketSocket();
   const listeners = new Listeners();
   return {
     send: (interfaceName, frame) => send(sender, interfaceName, frame),
-    probe: (vip, waitMs) => probe({ clock, codec, listeners }, { vip, waitMs }),
+    probe: (vip, waitMs, source) => probe({ clock, codec, listeners }, { vip, waitMs, source }),
   };
 }
 
@@ -70,6 +54,7 @@ class Listeners {
   take(index: number, ipv6: boolean): number {
     const kept = this.#idle.get(`${index} ${ipv6}`)?.pop();
     if (kept === undefined) return openListener(index, ipv6);
+    // What it heard before it became deaf is no answer to this question.
     forget(kept);
     attachFilter(kept, ipv6 ? ADVERTISEMENTS_ONLY : EVERYTHING);
     return kept;
@@ -80,7 +65,7 @@ class Listeners {
     const idle = this.#idle.get(key) ?? [];
     this.#idle.set(key, idle);
     if (idle.length >= IDLE_LISTENERS_MAX) {
-      closeFd(listener);
+      closePacketSocket(listener);
       return;
     }
     attachFilter(listener, NOTHING);
@@ -88,33 +73,14 @@ class Listeners {
   }
 }
 
-/** Drops what a deaf socket heard before it became deaf, so that no old answer is taken for one. */
-function forget(listener: number): void {
-  const buffer = Buffer.alloc(FRAME_BYTES);
-  const from = Buffer.alloc(ADDRESS_BYTES);
-  for (let frames = 0; frames < WAITING_FRAMES_MAX; frames++) {
-    const length = receiveFrom(
-      listener,
-      buffer,
-      buffer.length,
-      0,
-      from,
-      Uint32Array.of(from.length),
-    );
-    // Any other error tells of the link, once, and frames may lie behind it.
-    if (length < 0 && lastErrno() === Errno.EAGAIN) return;
-  }
-}
-
 function openListener(index: number, ipv6: boolean): number {
-  const listener = check(socket(AF_PACKET, SOCKET_TYPE, 0), 'open a packet socket');
+  const listener = openPacketSocket();
   try {
-    attachFilter(listener, ipv6 ? ADVERTISEMENTS_ONLY : EVERYTHING);
-    const at = packetAddress(index, ipv6 ? ETHERTYPE.ipv6 : ETHERTYPE.arp);
-    check(bind(listener, at, at.length), `listen on interface ${index}`);
+    if (ipv6) listenOn(listener, index, Ethertype.ipv6, ADVERTISEMENTS_ONLY);
+    else listenOn(listener, index, Ethertype.arp, EVERYTHING);
     return listener;
   } catch (error) {
-    closeFd(listener);
+    closePacketSocket(listener);
     throw error;
   }
 }
@@ -126,11 +92,14 @@ function send(
 ): { readonly ok: boolean; readonly error?: string } {
   const index = interfaceIndex(interfaceName);
   if (index === 0) return { ok: false, error: `interface ${interfaceName} is not there` };
-  const to = packetAddress(index, ((frame[12] ?? 0) << 8) | (frame[13] ?? 0));
-  to.writeUInt8(6, 11);
-  to.set(frame.subarray(0, 6), 12);
-  if (sendTo(fd, frame, frame.length, 0, to, to.length) === frame.length) return { ok: true };
-  return { ok: false, error: new KernelError(`send on ${interfaceName}`, lastErrno()).message };
+  const error = sendFrame(fd, index, frame);
+  return error === null ? { ok: true } : { ok: false, error };
+}
+
+interface Asked {
+  readonly vip: VipPlacement;
+  readonly waitMs: Millis;
+  readonly source: string | undefined;
 }
 
 interface Probing {
@@ -141,42 +110,30 @@ interface Probing {
 
 async function probe(
   { clock, codec, listeners }: Probing,
-  { vip, waitMs }: { readonly vip: VipPlacement; readonly waitMs: Millis },
+  { vip, waitMs, source }: Asked,
 ): Promise<readonly string[]> {
   const { index, mac } = ethernetLink(vip.interface);
   const ipv6 = vip.address.includes(':');
   const listener = listeners.take(index, ipv6);
   try {
-    const sent = send(listener, vip.interface, codec.question(vip.address, mac));
+    const sent = send(listener, vip.interface, codec.question(vip.address, mac, source));
     if (!sent.ok) throw new OperatingError({ code: 'probe-failed', message: sent.error ?? '' });
     const answers = new Set<string>();
-    const end = clock.now() + waitMs;
+    let end = clock.now() + waitMs;
     while (clock.now() < end) {
       await sleep(clock, Math.min(LOOK_EVERY_MS, end - clock.now()));
       for (const frame of received(listener)) {
         const claimant = codec.claimant(vip.address, frame);
         if (claimant !== null && claimant !== mac && answers.size < ANSWERS_MAX) {
           answers.add(claimant);
+          // A client goes by the first answer; a second one is known soon, too.
+          if (source !== undefined) end = Math.min(end, clock.now() + SECOND_ANSWER_MS);
         }
       }
     }
     return [...answers];
   } finally {
     listeners.giveBack(index, ipv6, listener);
-  }
-}
-
-/** Frames that others sent and that wait in the socket; each is valid until the next. */
-function* received(fd: number): Generator<Uint8Array> {
-  const buffer = Buffer.alloc(FRAME_BYTES);
-  const from = Buffer.alloc(ADDRESS_BYTES);
-  const fromLength = new Uint32Array(1);
-  for (let frames = 0; frames < FRAMES_PER_LOOK; frames++) {
-    fromLength[0] = from.length;
-    const length = receiveFrom(fd, buffer, buffer.length, 0, from, fromLength);
-    // Nothing waits, or the link went away: either way there is no answer now.
-    if (length < 0) return;
-    if (from.readUInt8(10) !== PACKET_OUTGOING) yield buffer.subarray(0, length);
   }
 }
 
@@ -195,18 +152,6 @@ function ethernetLink(name: string): { readonly index: number; readonly mac: str
   }
 }
 
-/** struct sockaddr_ll: family, protocol (network order), index, type, packet type, MAC. */
-function packetAddress(index: number, ethertype: number): Buffer {
-  const address = Buffer.alloc(ADDRESS_BYTES);
-  address.writeUInt16LE(AF_PACKET, 0);
-  address.writeUInt16BE(ethertype, 2);
-  address.writeInt32LE(index, 4);
-  return address;
-}
-
-/** Classic BPF (linux/filter.h): code, jump if true, jump if false, operand. */
-type FilterStep = readonly [code: number, ifTrue: number, ifFalse: number, operand: number];
-
 /** On a busy host everything is IPv6: wake up for neighbour advertisements only. */
 const ADVERTISEMENTS_ONLY: readonly FilterStep[] = [
   [0x30, 0, 0, 20], // load the byte "next header"
@@ -219,24 +164,3 @@ const ADVERTISEMENTS_ONLY: readonly FilterStep[] = [
 
 const EVERYTHING: readonly FilterStep[] = [[0x06, 0, 0, FRAME_BYTES]];
 const NOTHING: readonly FilterStep[] = [[0x06, 0, 0, 0]];
-
-function attachFilter(fd: number, steps: readonly FilterStep[]): void {
-  const program = Buffer.alloc(steps.length * 8);
-  for (const [at, [code, ifTrue, ifFalse, operand]] of steps.entries()) {
-    program.writeUInt16LE(code, at * 8);
-    program.writeUInt8(ifTrue, at * 8 + 2);
-    program.writeUInt8(ifFalse, at * 8 + 3);
-    program.writeUInt32LE(operand, at * 8 + 4);
-  }
-  check(setFilter(fd, program, steps.length), 'filter a packet socket');
-}
-
-/** struct sock_fprog: a length and a pointer. */
-function setFilter(fd: number, program: Buffer, steps: number): number {
-  const header = Buffer.alloc(16);
-  header.writeUInt16LE(steps, 0);
-  header.writeBigUInt64LE(addressOf(program), 8);
-  const result = setSocketOption(fd, SOL_SOCKET, SO_ATTACH_FILTER, header, header.length);
-  // The pointer in `header` is good only as long as `program` lives.
-  return program.length > 0 ? result : -1;
-}

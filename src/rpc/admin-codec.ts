@@ -15,6 +15,7 @@ import {
   GetSpecRequest,
   ListCertificatesReply,
   ListTokensReply,
+  ObserveRequest,
   PromoteMemberReply,
   PromoteMemberRequest,
   RemoveMemberReply,
@@ -269,6 +270,13 @@ export const wireOperations: WireOperations = {
     ...noAnswer,
     request: ReportRequest,
     toRequest: ([report]) => ({ ...report, macs: [...report.macs] }),
+    fromRequest: (request) => [request],
+  }),
+  observe: operation({
+    path: AdminService.observe.path,
+    ...noAnswer,
+    request: ObserveRequest,
+    toRequest: ([report]) => ({ ...report, observations: [...report.observations] }),
     fromRequest: (request) => [request],
   }),
   signCertificate: operation({

@@ -40,6 +40,7 @@ const readOperations: ReadonlySet<OperationName> = new Set<OperationName>([
 const memberOperations: ReadonlySet<OperationName> = new Set<OperationName>([
   'admit',
   'report',
+  'observe',
   'signCertificate',
 ]);
 

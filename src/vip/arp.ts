@@ -76,21 +76,36 @@ export function gratuitousArp(address: string, mac: string): readonly Uint8Array
   ];
 }
 
-/** Asks who has `address` and claims nothing: sender 0.0.0.0 changes nobody's cache (RFC 5227). */
-export function arpProbe(address: string, mac: string): Uint8Array {
+/** Asks who has `target`, in the name of `source`. */
+export function arpQuestion(target: string, mac: string, source: string): Uint8Array {
   return encodeArp({
     operation: 'request',
     senderMac: mac,
-    senderAddress: NO_ADDRESS,
+    senderAddress: source,
     targetMac: NO_MAC,
-    targetAddress: address,
+    targetAddress: target,
   });
+}
+
+/** Asks who has `address` and claims nothing: sender 0.0.0.0 changes nobody's cache (RFC 5227). */
+export function arpProbe(address: string, mac: string): Uint8Array {
+  return arpQuestion(address, mac, NO_ADDRESS);
 }
 
 /** The MAC that claims `address` as its own with this frame, or null. */
 export function arpClaimant(address: string, frame: Uint8Array): string | null {
   const packet = decodeArp(frame);
   return 'invalid' in packet || packet.senderAddress !== address ? null : packet.senderMac;
+}
+
+/**
+ * The MAC that claims `address` unasked, or null: an answer to a probe is left to who has probed.
+ */
+export function arpRival(address: string, frame: Uint8Array): string | null {
+  const packet = decodeArp(frame);
+  if ('invalid' in packet || packet.senderAddress !== address) return null;
+  const answersProbe = packet.operation === 'reply' && packet.targetAddress === NO_ADDRESS;
+  return answersProbe ? null : packet.senderMac;
 }
 
 /** `aa:bb:cc:dd:ee:ff` as six bytes. */

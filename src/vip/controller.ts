@@ -15,7 +15,7 @@ import { describeError, OperatingError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { Announcing } from './announcing.ts';
 import { type Eligibility, linkTrouble, vipEligibility } from './placement.ts';
-import { plan } from './plan.ts';
+import { plan, samePlacement } from './plan.ts';
 import type {
   AddressTable,
   AnnounceLink,
@@ -116,8 +116,8 @@ export class VipController {
       this.#pass();
       return false;
     };
-    const { clock, link, log } = parts;
-    this.#announcing = new Announcing({ clock, link, log, mayAnnounce });
+    const { clock, link, table, log } = parts;
+    this.#announcing = new Announcing({ clock, link, table, log, mayAnnounce });
   }
 
   /** Removes what a former process left, and begins to watch. Nothing is held before. */
@@ -175,6 +175,16 @@ export class VipController {
   /** Whether any VIP is held here. */
   holding(): boolean {
     return this.#held.size > 0;
+  }
+
+  /** Whether this VIP is held here. */
+  holds(address: string): boolean {
+    return this.#held.has(address);
+  }
+
+  /** Tells the link once more where the VIP is, if it is held here. */
+  defend(address: string): void {
+    this.#announcing.defend(address);
   }
 
   /** Whether this host could hold the desired VIPs, for whoever decides who shall. */
@@ -267,6 +277,7 @@ export class VipController {
           this.#explain(step.vip.address, step.reason);
       }
     }
+    if (steps.some(({ kind }) => kind === 'withdraw')) this.#arm(links);
     if (now >= this.#refreshAt) this.#refreshAt = now + PASS_EVERY_MS;
     const complete = this.#held.size === this.#desired.vips.length;
     this.#nextPassAt = now + (complete ? PASS_EVERY_MS : RETRY_EVERY_MS);
@@ -277,7 +288,11 @@ export class VipController {
    * Closes the fence around every VIP whose link is there; the reason why it could not, or null.
    */
   #arm(links: readonly Link[]): string | null {
-    const vips = this.#desired.vips.filter((vip) =>
+    // What is held and not desired any more, or elsewhere, is guarded until it has gone.
+    const leaving = [...this.#held.values()]
+      .map(({ vip }) => vip)
+      .filter((held) => !this.#desired.vips.some((vip) => samePlacement(vip, held)));
+    const vips = [...this.#desired.vips, ...leaving].filter((vip) =>
       links.some((link) => link.name === vip.interface),
     );
     try {

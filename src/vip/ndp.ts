@@ -18,6 +18,8 @@ export interface Advertisement {
   readonly source: string;
   readonly target: string;
   readonly override: boolean;
+  /** An answer to a question that named its asker. */
+  readonly solicited: boolean;
   /** From the option; the frame's own source where the option is missing. */
   readonly mac: string;
 }
@@ -34,8 +36,10 @@ const NEXT_HEADER_ICMPV6 = 58;
 const HOP_LIMIT = 255;
 const TYPE_SOLICITATION = 135;
 const TYPE_ADVERTISEMENT = 136;
+const OPTION_SOURCE_MAC = 1;
 const OPTION_TARGET_MAC = 2;
 const FLAG_OVERRIDE = 0x20;
+const FLAG_SOLICITED = 0x40;
 const ALL_NODES = 'ff02::1';
 const UNSPECIFIED = '::';
 
@@ -61,6 +65,18 @@ export function neighbourProbe(address: string, mac: string): Uint8Array {
   return encode({ mac, source: UNSPECIFIED, destination, message });
 }
 
+/** Asks who has `target`, in the name of `source`, which is at `mac` (RFC 4861 section 4.3). */
+export function neighbourQuestion(target: string, mac: string, source: string): Uint8Array {
+  const message = new Uint8Array(MESSAGE_BYTES + OPTION_BYTES);
+  const bytes = ipv6Bytes(target);
+  message[0] = TYPE_SOLICITATION;
+  message.set(bytes, 8);
+  message[MESSAGE_BYTES] = OPTION_SOURCE_MAC;
+  message[MESSAGE_BYTES + 1] = OPTION_BYTES / 8;
+  message.set(parseMac(mac), MESSAGE_BYTES + 2);
+  return encode({ mac, source, destination: solicitedNode(bytes), message });
+}
+
 export function decodeNdp(frame: Uint8Array): Solicitation | Advertisement | NotUnderstood {
   if (frame.length < ICMP_AT + MESSAGE_BYTES) return { invalid: 'too short' };
   if (frame[12] !== ETHERTYPE_IPV6 >> 8 || frame[13] !== (ETHERTYPE_IPV6 & 0xff)) {
@@ -84,6 +100,7 @@ export function decodeNdp(frame: Uint8Array): Solicitation | Advertisement | Not
     source,
     target,
     override: ((message[4] ?? 0) & FLAG_OVERRIDE) !== 0,
+    solicited: ((message[4] ?? 0) & FLAG_SOLICITED) !== 0,
     mac: formatMac(option ?? frame.subarray(6, 12)),
   };
 }
@@ -92,6 +109,13 @@ export function decodeNdp(frame: Uint8Array): Solicitation | Advertisement | Not
 export function ndpClaimant(address: string, frame: Uint8Array): string | null {
   const message = decodeNdp(frame);
   if ('invalid' in message || message.kind !== 'advertisement') return null;
+  return message.target === address ? message.mac : null;
+}
+
+/** The MAC that claims `address` unasked, or null. */
+export function ndpRival(address: string, frame: Uint8Array): string | null {
+  const message = decodeNdp(frame);
+  if ('invalid' in message || message.kind !== 'advertisement' || message.solicited) return null;
   return message.target === address ? message.mac : null;
 }
 

@@ -1,7 +1,9 @@
 /**
  * Which interface of this host a VIP belongs on, and whether this host could hold its VIPs. Pure.
  */
-import { inSubnet, ipFamily } from '../base/ip.ts';
+import { unreachable } from '../base/assert.ts';
+import { parseInterfaceSelector } from '../base/interface-selector.ts';
+import { type IpFamily, inSubnet, ipFamily } from '../base/ip.ts';
 import type { Link, VipPlacement } from './ports.ts';
 
 export type Placement =
@@ -13,37 +15,79 @@ export type Placement =
   | { readonly refused: string };
 
 export interface PlacementHints {
-  /** The interface that the person asked for. */
+  /** The interface that the person asked for, as a selector (base/interface-selector.ts). */
   readonly wanted?: string;
-  /** The interface of the default route of the VIP's family. */
-  readonly defaultRoute?: string | null;
 }
 
-/**
- * Finds the interface for a VIP: the one asked for, else the VIP's subnet's, else the default
- * route's.
- */
+/** Finds the interface for a VIP: the one asked for, else the VIP's subnet's. */
 export function placeVip(
   address: string,
   links: readonly Link[],
   hints: PlacementHints = {},
 ): Placement {
-  if (ipFamily(address) === null) return { refused: `${address} is not an IP address` };
+  const family = ipFamily(address);
+  if (family === null) return { refused: `${address} is not an IP address` };
   const near = links.filter((link) => !link.loopback && isNear(address, link));
   if (hints.wanted !== undefined) {
-    const link = links.find(({ name }) => name === hints.wanted);
-    if (link === undefined) return { refused: `interface ${hints.wanted} is not there` };
+    const link = select(hints.wanted, { family, links, near });
+    if ('refused' in link) return link;
     if (link.mac === null) return { refused: `interface ${link.name} has no MAC address` };
     return { interface: link.name, warning: near.includes(link) ? null : outside(address, link) };
   }
-  const ethernet = near.filter((link) => link.mac !== null);
-  const chosen = ethernet.find((link) => link.up) ?? ethernet[0];
+  const chosen = best(near);
   if (chosen !== undefined) return { interface: chosen.name, warning: null };
-  const fallback = links.find(({ name }) => name === hints.defaultRoute);
-  if (fallback !== undefined && fallback.mac !== null) {
-    return { interface: fallback.name, warning: outside(address, fallback) };
-  }
   return { refused: `no interface has a subnet with ${address} in it, and none was named` };
+}
+
+interface Choice {
+  readonly family: IpFamily;
+  readonly links: readonly Link[];
+  /** Those with the VIP in one of their subnets. */
+  readonly near: readonly Link[];
+}
+
+function select(wanted: string, { family, links, near }: Choice): Link | { refused: string } {
+  const parsed = parseInterfaceSelector(wanted);
+  if ('problem' in parsed) return { refused: `interface ${wanted}: ${parsed.problem}` };
+  const { selector } = parsed;
+  switch (selector.by) {
+    case 'name': {
+      const link = links.find(({ name }) => name === selector.name);
+      return link ?? { refused: `interface ${selector.name} is not there` };
+    }
+    case 'mac': {
+      const same = links.filter(({ mac }) => mac === selector.mac);
+      // A bond's slaves and the VLANs on it have its MAC as well: the subnet tells them apart.
+      const link = best(same.filter((each) => near.includes(each))) ?? topmost(same);
+      return link ?? { refused: `no interface has the MAC ${selector.mac}` };
+    }
+    case 'subnet': {
+      const { network, prefixLength } = selector;
+      const inside = links.filter(({ loopback, addresses }) =>
+        addresses.some(({ address }) => !loopback && inSubnet(address, network, prefixLength)),
+      );
+      return (
+        best(inside) ?? { refused: `no interface has an address in ${network}/${prefixLength}` }
+      );
+    }
+    case 'default-route': {
+      const link = links.find(({ defaultRouteOf }) => defaultRouteOf.includes(family));
+      return link ?? { refused: `there is no default route for IPv${family}` };
+    }
+    default:
+      return unreachable(selector);
+  }
+}
+
+/** One that carries Ethernet, and is up if any is. */
+function best(links: readonly Link[]): Link | undefined {
+  const ethernet = links.filter((link) => link.mac !== null);
+  return ethernet.find((link) => link.up) ?? ethernet[0];
+}
+
+/** The one that none of the others stands on. */
+function topmost(links: readonly Link[]): Link | undefined {
+  return best(links.filter(({ name }) => !links.some(({ carriers }) => carriers.includes(name))));
 }
 
 export interface Eligibility {

@@ -28,7 +28,9 @@ export type Step =
 /** The steps to take, in this order, while the lease allows to hold. */
 export function plan(situation: Situation): Step[] {
   const { vips, ours, held } = situation;
-  const stale = [...ours, ...held].filter((present) => !vips.some((vip) => same(vip, present)));
+  const stale = [...ours, ...held].filter(
+    (present) => !vips.some((vip) => samePlacement(vip, present)),
+  );
   const leaving = new Set(stale.map((present) => present.address));
   return [
     ...[...leaving].map((address): Step => {
@@ -41,8 +43,8 @@ export function plan(situation: Situation): Step[] {
 function stepsFor(vip: VipPlacement, situation: Situation, leaving: ReadonlySet<string>): Step[] {
   // A stale twin on another link is withdrawn by address, so that this one goes with it.
   const cleared = leaving.has(vip.address);
-  const present = !cleared && situation.ours.some((other) => same(vip, other));
-  const held = !cleared && situation.held.some((other) => same(vip, other));
+  const present = !cleared && situation.ours.some((other) => samePlacement(vip, other));
+  const held = !cleared && situation.held.some((other) => samePlacement(vip, other));
   // Without carrier an address harms nobody, and local clients may still use it.
   if (present && held) return [{ kind: 'keep', vip }];
   const reason = linkTrouble(vip.interface, situation.links);
@@ -51,6 +53,7 @@ function stepsFor(vip: VipPlacement, situation: Situation, leaving: ReadonlySet<
   return present || held ? [{ kind: 'withdraw', address: vip.address, reason }, wait] : [wait];
 }
 
-function same(left: VipPlacement, right: VipPlacement): boolean {
+/** Whether both are the same address on the same interface. */
+export function samePlacement(left: VipPlacement, right: VipPlacement): boolean {
   return left.address === right.address && left.interface === right.interface;
 }

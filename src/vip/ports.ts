@@ -5,6 +5,7 @@
  * All calls are synchronous: when a call that lets go returns, the kernel has acknowledged it.
  */
 import type { Millis } from '../base/clock.ts';
+import type { IpFamily } from '../base/ip.ts';
 
 /** A VIP on the interface that carries it on this host. */
 export interface VipPlacement {
@@ -51,6 +52,21 @@ export interface Link {
   readonly up: boolean;
   readonly loopback: boolean;
   readonly addresses: readonly LinkAddress[];
+  /** How often its carrier came or went: a short loss may be over before anybody looks. */
+  readonly carrierChanges: number;
+  /**
+   * Which links below this one carry its frames now: the active slave of a bond, the ports of a
+   * bridge, the parent of a VLAN. A new one among them is a new way to the rest of the world.
+   */
+  readonly carriers: readonly string[];
+  /** The families whose default route leaves by it. */
+  readonly defaultRouteOf: readonly IpFamily[];
+}
+
+export interface DefaultRoute {
+  readonly interface: string;
+  /** Null where the route has none of the same family. */
+  readonly gateway: string | null;
 }
 
 /** The kernel's address table. */
@@ -65,6 +81,8 @@ export interface AddressTable {
   remove(address: string): void;
   /** Every address on this host that bears our mark, and where it is. */
   ours(): VipPlacement[];
+  /** The default route, or that of one interface; null where there is none. */
+  defaultRoute(family: IpFamily, interfaceName?: string): DefaultRoute | null;
   /** Calls back after any change of addresses or links, coalesced; for self-healing. */
   watch(onChange: () => void): { close(): void };
 }
@@ -92,8 +110,24 @@ export interface AnnounceLink {
   /**
    * Asks the link for `address` (ARP probe with sender 0.0.0.0, RFC 5227; NS from :: for IPv6) and
    * collects the MACs that answer within `waitMs`, own ones excluded.
+   *
+   * @param source asks from this address of the interface, as any neighbour does, and waits no
+   * longer than it needs for a first answer and one that contradicts it
    */
-  probe(vip: VipPlacement, waitMs: Millis): Promise<readonly string[]>;
+  probe(vip: VipPlacement, waitMs: Millis, source?: string): Promise<readonly string[]>;
+}
+
+/** Somebody said by a frame that `address` is at `mac`. */
+export interface Claim {
+  readonly address: string;
+  readonly mac: string;
+}
+
+/** Hears what is said about VIPs on their links, and nothing else of what passes there. */
+export interface ClaimSource {
+  /** Listens for these from now on, and for no others; idempotent. */
+  listen(vips: readonly VipPlacement[], onClaim: (claim: Claim) => void): void;
+  close(): void;
 }
 
 /**
@@ -101,8 +135,11 @@ export interface AnnounceLink {
  * that they need no codec of their own.
  */
 export interface ProbeCodec {
-  /** The frame that asks for `address` without claiming it, sent from `mac`. */
-  question(address: string, mac: string): Uint8Array;
+  /**
+   * The frame that asks for `address` from `mac`. Without `source`, an address of the asker, it
+   * claims nothing and changes no cache; with it, it asks as any neighbour does.
+   */
+  question(address: string, mac: string, source?: string): Uint8Array;
   /** The MAC that claims `address` with this frame, or null where it claims nothing of it. */
   claimant(address: string, frame: Uint8Array): string | null;
 }

@@ -47,8 +47,10 @@ export class Rivals {
     this.#parts = parts;
   }
 
-  /** A campaign begins: asks for every VIP, at once. */
-  look(vips: readonly VipPlacement[]): void {
+  /**
+   * A campaign begins: asks for every VIP, at once. Resolves when everybody has had time to answer.
+   */
+  async look(vips: readonly VipPlacement[]): Promise<void> {
     if (this.#looking || this.#stopped) return;
     this.#again?.cancel();
     this.#looking = true;
@@ -56,11 +58,15 @@ export class Rivals {
       await this.#ask(vip, QUICK_WAIT_MS);
       await this.#ask(vip, WAIT_MS);
     });
-    void Promise.all(asked).then(() => {
-      this.#looking = false;
-      if (this.#strangers.size === 0 || this.#stopped) return;
-      this.#again = this.#parts.clock.after(AGAIN_MS, () => this.look(vips));
-    });
+    await Promise.all(asked);
+    this.#looking = false;
+    if (this.#strangers.size === 0 || this.#stopped) return;
+    this.#again = this.#parts.clock.after(AGAIN_MS, () => void this.look(vips));
+  }
+
+  /** Whether answers may still come. */
+  get asking(): boolean {
+    return this.#looking;
   }
 
   /** Why this host must not claim, or null. */

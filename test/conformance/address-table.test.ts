@@ -103,6 +103,68 @@ test('in the kernel: the VIP is never a source, not even as the only address', (
   run('ip link set eth1 down');
 });
 
+test('in the kernel: the VIP comes after the own address, which kubelet takes for the node', () => {
+  const firstOf = (): string => /inet (\S+)/.exec(run('ip -4 addr show dev eth0'))?.[1] ?? '';
+  real.put(V4, 60);
+  assert.equal(firstOf(), '10.77.0.1/24');
+  assert.match(run('ip route get 10.77.0.2'), /src 10\.77\.0\.1 /);
+
+  // The own address goes and comes back, as when a network daemon is restarted.
+  run('ip addr del 10.77.0.1/24 dev eth0');
+  real.put(V4, 60);
+  assert.match(run('ip addr show dev eth0'), /10\.77\.0\.100\/32 .*scope host/);
+  run('ip addr add 10.77.0.1/24 dev eth0');
+  real.put(V4, 60);
+
+  assert.equal(firstOf(), '10.77.0.1/24');
+  assert.deepEqual(real.ours(), [V4]);
+  real.remove(V4.address);
+});
+
+test('in the kernel: an IPv6 VIP is deprecated, so it is no source, and tests no duplicates', () => {
+  real.put(V6, 60);
+
+  assert.match(run('ip -6 addr show dev eth0'), /fd77::100\/128 .*nodad deprecated/);
+  assert.doesNotMatch(run('ip -6 addr show dev eth0'), /tentative dadfailed/);
+  assert.match(run('ip -6 route get fd77::2'), /src fd77::1 /);
+  real.remove(V6.address);
+});
+
+test('in the kernel: links() tells what carries a bridge and a macvlan', () => {
+  run('ip link add br9 type bridge');
+  run('ip link add port9 type veth peer name far9');
+  run('ip link set port9 master br9');
+  run('ip link add mv9 link br9 type macvlan mode bridge');
+  for (const name of ['br9', 'port9', 'far9', 'mv9']) run(`ip link set ${name} up`);
+  const carriers = (name: string): readonly string[] | undefined =>
+    real.links().find((link) => link.name === name)?.carriers;
+
+  assert.deepEqual(carriers('br9'), ['far9', 'port9']);
+  assert.deepEqual(carriers('mv9'), ['br9', 'far9', 'port9']);
+  run('ip link set far9 down');
+  assert.deepEqual(carriers('br9'), []);
+  run('ip link del br9');
+  run('ip link del port9');
+});
+
+test('in the kernel: defaultRoute() finds interface and gateway, of one interface or of all', () => {
+  assert.equal(real.defaultRoute(4), null);
+  run('ip route add default via 10.77.0.2 dev eth0');
+  run('ip -6 route add default via fd77::2 dev eth0');
+
+  assert.deepEqual(real.defaultRoute(4), { interface: 'eth0', gateway: '10.77.0.2' });
+  assert.deepEqual(real.defaultRoute(6, 'eth0'), { interface: 'eth0', gateway: 'fd77::2' });
+  assert.equal(real.defaultRoute(4, 'eth1'), null);
+  assert.equal(real.defaultRoute(4, 'eth9'), null);
+  const eth0 = real.links().find((link) => link.name === 'eth0');
+  assert.deepEqual(eth0?.defaultRouteOf, [4, 6]);
+  run('ip route del default');
+  run('ip route add 192.0.2.0/24 via 10.77.0.2');
+  assert.equal(real.defaultRoute(4), null, 'a narrower route is not the default route');
+  run('ip route del 192.0.2.0/24 via 10.77.0.2');
+  run('ip -6 route del default');
+});
+
 test('in the kernel: remove() finds the VIP on whichever interface, whoever put it there', () => {
   run('ip addr add 10.77.0.100/24 dev eth1');
 
@@ -169,6 +231,18 @@ test('probe() takes no answer to an earlier question for one to its own', async 
   inNamespace(peer, () => run('ip addr del 10.77.0.78/24 dev eth0'));
 
   assert.deepEqual(await link.probe(vip, 50), []);
+});
+
+test('probe() in the name of an own address asks as a neighbour does', async () => {
+  const link = createPacketLink(clock, probeCodec);
+  const peerMac = inNamespace(peer, () => macOf('eth0'));
+
+  for (const [address, own] of [
+    ['10.77.0.2', '10.77.0.1'],
+    ['fd77::2', 'fd77::1'],
+  ] as const) {
+    assert.deepEqual(await link.probe({ address, interface: 'eth0' }, 100, own), [peerMac]);
+  }
 });
 
 test('send() reports a link that is not there', () => {

@@ -4,11 +4,13 @@
  * still until it is told.
  */
 import type { Clock, Millis, Timer } from '../../src/base/clock.ts';
+import type { IpFamily } from '../../src/base/ip.ts';
 import { decodeArp } from '../../src/vip/arp.ts';
 import { decodeNdp } from '../../src/vip/ndp.ts';
 import type {
   AddressTable,
   AnnounceLink,
+  DefaultRoute,
   Fence,
   Link,
   LinkAddress,
@@ -94,7 +96,13 @@ export class FakeKernel implements AddressTable, Fence, AnnounceLink {
     const index = former?.index ?? this.#links.size + 1;
     const mac = `02:00:00:00:00:0${index}`;
     const { addresses, ...rest } = change;
-    const link = { mac, up: true, loopback: false, ...former, ...rest, index, name };
+    const link = {
+      ...{ mac, up: true, loopback: false, carrierChanges: 0, carriers: [], defaultRouteOf: [] },
+      ...former,
+      ...rest,
+      index,
+      name,
+    };
     this.#links.set(name, link);
     if (addresses !== undefined) this.#static.set(name, [...addresses]);
     this.#changed();
@@ -157,6 +165,15 @@ export class FakeKernel implements AddressTable, Fence, AnnounceLink {
   ours(): VipPlacement[] {
     this.#expire();
     return this.#entries.map(({ vip }) => ({ ...vip }));
+  }
+
+  defaultRoute(family: IpFamily, interfaceName?: string): DefaultRoute | null {
+    const link = [...this.#links.values()].find(
+      ({ name, defaultRouteOf }) =>
+        defaultRouteOf.includes(family) && (interfaceName ?? name) === name,
+    );
+    if (link === undefined) return null;
+    return { interface: link.name, gateway: family === 4 ? '10.0.0.1' : 'fd00::1' };
   }
 
   watch(onChange: () => void): { close(): void } {
@@ -227,9 +244,12 @@ export class FakeKernel implements AddressTable, Fence, AnnounceLink {
 function describe(frame: Uint8Array): string {
   const arp = decodeArp(frame);
   if (!('invalid' in arp)) {
-    return `arp ${arp.operation} ${arp.senderAddress} is at ${arp.senderMac}`;
+    const { operation, senderAddress, senderMac, targetAddress } = arp;
+    const asks = targetAddress === senderAddress ? '' : ` asks for ${targetAddress}`;
+    return `arp ${operation} ${senderAddress} is at ${senderMac}${asks}`;
   }
   const ndp = decodeNdp(frame);
   if ('invalid' in ndp) return ndp.invalid;
-  return ndp.kind === 'advertisement' ? `na ${ndp.target} is at ${ndp.mac}` : `ns ${ndp.target}`;
+  if (ndp.kind === 'advertisement') return `na ${ndp.target} is at ${ndp.mac}`;
+  return `ns ${ndp.target} from ${ndp.source}`;
 }

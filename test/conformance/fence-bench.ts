@@ -9,7 +9,7 @@ import { rawNow } from '../../src/linux/clock.ts';
 import { createPacketLink } from '../../src/linux/packet-link.ts';
 import { announcement, probeCodec } from '../../src/vip/frames.ts';
 import type { VipPlacement } from '../../src/vip/ports.ts';
-import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf } from './netns.ts';
+import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf, run } from './netns.ts';
 import { answerKind, questions, Wire } from './wire.ts';
 
 export const V4: VipPlacement = { address: '10.77.0.100', interface: 'eth0' };
@@ -35,6 +35,8 @@ export interface FenceBench {
   answersElsewhere(): Promise<string[]>;
   /** Puts the VIPs' addresses where they belong. */
   putAddresses(): void;
+  /** Whether this host, holding nothing, learns that the neighbour announces the IPv4 VIP. */
+  learnsHolder(): Promise<boolean>;
   close(): void;
 }
 
@@ -87,6 +89,17 @@ export function fenceBench(): FenceBench {
       return answered(elsewhere, [V4.address]);
     },
     putAddresses,
+    async learnsHolder() {
+      table.remove(V4.address);
+      // The cache of one who has just spoken with a former holder.
+      run(`ip neigh replace ${V4.address} lladdr 02:00:00:00:99:99 nud stale dev eth0`);
+      for (const frame of announcement(V4.address, mac)) wire.send(frame);
+      await pause(ANSWER_MS);
+      const known = run(`ip neigh show ${V4.address} dev eth0`);
+      run(`ip neigh del ${V4.address} dev eth0`);
+      putAddresses();
+      return known.includes(mac);
+    },
     close() {
       wire.close();
       elsewhere.close();

@@ -8,7 +8,7 @@ import { NftFence } from '../../src/linux/nft-fence.ts';
 import { EVERY_ANSWER, fenceBench, V4, VIPS } from './fence-bench.ts';
 import { run } from './netns.ts';
 
-const { answers, announce, answersElsewhere, close } = fenceBench();
+const { answers, announce, answersElsewhere, learnsHolder, close } = fenceBench();
 after(close);
 
 const guards = { ebpf: () => new EbpfFence(), nft: () => new NftFence() };
@@ -48,6 +48,12 @@ for (const [kind, otherKind] of [
         'fd77::1 neighbour',
         'fd77::1 ping',
       ]);
+    });
+
+    test('shut, it lets this host hear who announces the VIP: it is a client too', async () => {
+      fence.arm(VIPS);
+
+      assert.equal(await learnsHolder(), true);
     });
 
     test('open() with a deadline that has passed closes', async () => {

@@ -271,5 +271,9 @@ function placed({ address }: VipSpec): VipPlacement {
 }
 
 function specWith(timing: Spec['timing']): Spec {
-  return { timing, vips: [{ address: VIP, interface: INTERFACE }], frontends: [] };
+  return {
+    timing,
+    vips: [{ address: VIP, interface: INTERFACE, onConflict: 'defend' }],
+    frontends: [],
+  };
 }

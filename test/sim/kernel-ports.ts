@@ -56,6 +56,10 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
     return held.filter((one) => mono < one.expiresMono).map((one) => one.placement);
   }
 
+  defaultRoute(): null {
+    return null;
+  }
+
   watch(onChange: () => void): { close(): void } {
     this.#watchers.add(onChange);
     return { close: () => this.#watchers.delete(onChange) };

@@ -124,6 +124,9 @@ export class SimKernel {
         mac: this.mac,
         up: this.#linkUp,
         loopback: false,
+        carrierChanges: 0,
+        carriers: [],
+        defaultRouteOf: [],
         addresses: [
           { address: this.#hostAddress, prefixLength: 24 },
           ...vips.map((address) => ({ address, prefixLength: 32 })),

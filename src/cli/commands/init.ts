@@ -1,7 +1,7 @@
 /** `holdfast init`: makes this host the first of a new cluster, and prints how the others join. */
 import { OperatingError } from '../../base/errors.ts';
 import { defaultGrpcPort, defaultHttpPort, formatEndpoint } from '../../config/endpoint.ts';
-import { interfacePattern, interfaceRule, namePattern, nameRule } from '../../config/names.ts';
+import { namePattern, nameRule } from '../../config/names.ts';
 import type { Paths } from '../../config/paths.ts';
 import {
   type Context,
@@ -16,7 +16,14 @@ import type { FoundRequest } from '../prepare/found.ts';
 import type { ExistingNode } from '../prepare/node-dir.ts';
 import { shortTime } from '../table.ts';
 import { UsageError } from '../usage.ts';
-import { addressValue, choiceValue, endpointValue, matchingValue, portValue } from '../values.ts';
+import {
+  addressValue,
+  choiceValue,
+  endpointValue,
+  interfaceValue,
+  matchingValue,
+  portValue,
+} from '../values.ts';
 
 interface InitOptions extends OutputOptions {
   readonly vip: string;
@@ -120,9 +127,7 @@ async function requestOf(context: Context, options: InitOptions): Promise<FoundR
     backendPort: portValue('--backend-port', options.backendPort),
     frontends,
     interface:
-      options.interface === undefined
-        ? null
-        : matchingValue('--interface', options.interface, interfacePattern, interfaceRule),
+      options.interface === undefined ? null : interfaceValue('--interface', options.interface),
     advertise:
       options.advertise === undefined
         ? null

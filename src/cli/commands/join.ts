@@ -1,7 +1,7 @@
 /** `holdfast join PEER`: makes this host a further member of a cluster; its agent does the rest. */
 import { OperatingError } from '../../base/errors.ts';
 import { defaultGrpcPort, defaultHttpPort, formatEndpoint } from '../../config/endpoint.ts';
-import { interfacePattern, interfaceRule, namePattern, nameRule } from '../../config/names.ts';
+import { namePattern, nameRule } from '../../config/names.ts';
 import type { Paths } from '../../config/paths.ts';
 import {
   type Context,
@@ -15,7 +15,7 @@ import {
 import type { EnterRequest } from '../prepare/enter.ts';
 import type { ExistingNode } from '../prepare/node-dir.ts';
 import { UsageError } from '../usage.ts';
-import { choiceValue, endpointValue, matchingValue } from '../values.ts';
+import { choiceValue, endpointValue, interfaceValue, matchingValue } from '../values.ts';
 
 interface JoinOptions extends OutputOptions {
   readonly token?: string;
@@ -112,9 +112,7 @@ async function requestOf(
     advertise:
       advertise === undefined ? null : endpointValue('--advertise', advertise, defaultGrpcPort),
     interface:
-      options.interface === undefined
-        ? null
-        : matchingValue('--interface', options.interface, interfacePattern, interfaceRule),
+      options.interface === undefined ? null : interfaceValue('--interface', options.interface),
     httpListen:
       httpListen === undefined
         ? null

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { errorCode, OperatingError } from '../../base/errors.ts';
 import type { SavedSnapshot } from '../../cluster/operations.ts';
 import { defaultGrpcPort, defaultHttpPort, formatEndpoint } from '../../config/endpoint.ts';
-import { interfacePattern, interfaceRule, namePattern, nameRule } from '../../config/names.ts';
+import { namePattern, nameRule } from '../../config/names.ts';
 import {
   type Context,
   type Done,
@@ -19,7 +19,7 @@ import { readInput } from '../input.ts';
 import type { RestoreRequest } from '../prepare/restore.ts';
 import { span } from '../table.ts';
 import { UsageError } from '../usage.ts';
-import { endpointValue, matchingValue, namesValue } from '../values.ts';
+import { endpointValue, interfaceValue, matchingValue, namesValue } from '../values.ts';
 
 interface RestoreOptions extends OutputOptions {
   readonly fenced?: string;
@@ -126,10 +126,7 @@ async function requestOf(
   return {
     fenced: fenced === undefined ? [] : namesValue('--fenced', fenced),
     name: await nameOf(options),
-    interface:
-      link === undefined
-        ? null
-        : matchingValue('--interface', link, interfacePattern, interfaceRule),
+    interface: link === undefined ? null : interfaceValue('--interface', link),
     advertise:
       advertise === undefined ? null : endpointValue('--advertise', advertise, defaultGrpcPort),
     httpListen:

@@ -1,10 +1,9 @@
 /** `holdfast vip add|remove|list`: the addresses that the cluster keeps. */
-import { interfacePattern, interfaceRule } from '../../config/names.ts';
 import { type OutputOptions, print, type Register, withOutput } from '../context.ts';
 import { type EditOptions, editSpec } from '../spec-change.ts';
 import { addVip, removeVip } from '../spec-edit.ts';
 import { vipTable } from '../status-text.ts';
-import { addressValue, matchingValue } from '../values.ts';
+import { addressValue, interfaceValue } from '../values.ts';
 import { readStatus } from './status.ts';
 
 interface AddOptions extends EditOptions {
@@ -22,9 +21,7 @@ export const registerVip: Register = (program, context, done) => {
       done(async (given: string, options: AddOptions) => {
         const address = addressValue('the VIP', given);
         const link =
-          options.interface === undefined
-            ? null
-            : matchingValue('--interface', options.interface, interfacePattern, interfaceRule);
+          options.interface === undefined ? null : interfaceValue('--interface', options.interface);
         await editSpec(context, options, addVip(address, link));
         return 0;
       }),

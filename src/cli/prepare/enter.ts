@@ -120,7 +120,8 @@ export function originOf(request: EnterRequest): Origin {
 }
 
 function refuseMissing(wanted: string, links: readonly Link[]): void {
-  if (links.some(({ name }) => name === wanted)) return;
+  // Whether the other selectors find one depends on the VIP, which is not known yet.
+  if (wanted.includes(':') || links.some(({ name }) => name === wanted)) return;
   const names = links.filter((link) => !link.loopback).map(({ name }) => name);
   throw new OperatingError({
     code: 'interface-missing',

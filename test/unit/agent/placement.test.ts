@@ -11,6 +11,9 @@ const link = (name: string, address: string, up = true): Link => ({
   up,
   loopback: false,
   addresses: [{ address, prefixLength: 24 }],
+  carrierChanges: 0,
+  carriers: [],
+  defaultRouteOf: [],
 });
 const links = [
   link('eth0', '10.0.0.11'),
@@ -64,14 +67,18 @@ describe('placeVips()', () => {
   ];
   for (const { name, spec, local, want } of rows) {
     it(name, () => {
-      const vips = [{ address: '10.0.0.100', interface: spec }];
+      const vips = [{ address: '10.0.0.100', interface: spec, onConflict: 'defend' as const }];
 
       assert.deepEqual(placeVips(vips, links, local), [{ address: '10.0.0.100', ...want }]);
     });
   }
 
   it('has no interface to offer for a foreign subnet', () => {
-    const [placed] = placeVips([{ address: '192.0.2.1', interface: null }], links, nothing);
+    const [placed] = placeVips(
+      [{ address: '192.0.2.1', interface: null, onConflict: 'defend' }],
+      links,
+      nothing,
+    );
 
     assert.equal(placed?.interface, null);
     assert.match(placed?.problem ?? '', /no interface has a subnet/);

@@ -47,7 +47,12 @@ const at = { address: '10.0.0.50', port: 6443 };
 const withStatic = addBackend(null, { ...at, weight: 1 })(one);
 
 const edits: readonly [what: string, before: Spec, edit: SpecEdit, changes: readonly string[]][] = [
-  ['addVip()', one, addVip('10.0.0.101', null), ['+ vips[10.0.0.101].address: 10.0.0.101']],
+  [
+    'addVip()',
+    one,
+    addVip('10.0.0.101', null),
+    ['+ vips[10.0.0.101].address: 10.0.0.101', '+ vips[10.0.0.101].onConflict: defend'],
+  ],
   ['addVip() of one that is there', one, addVip('10.0.0.100', null), []],
   [
     'addBackend() again with another weight',

@@ -62,8 +62,8 @@ n1      10.0.0.11:7443  voter  yes        0ms           0.1.0    2027-01-01 00:0
 n2      10.0.0.12:7443  voter  yes        21ms          0.1.0    2027-01-01 00:00:00Z
 n3      10.0.0.13:7443  voter  yes        21ms          0.1.0    2027-01-01 00:00:00Z
 
-VIP         INTERFACE      HOLDER  SINCE                 WHY
-10.0.0.100  eth0 (subnet)  n1      2026-01-01 00:00:00Z  leader with lease
+VIP         INTERFACE      HOLDER  SINCE                 REACHED BY  WHY
+10.0.0.100  eth0 (subnet)  n1      2026-01-01 00:00:00Z  n2, n3      leader with lease
 
 kube-apiserver 10.0.0.100:6443 by proxy (auto: kernel data paths are not built yet)
 BACKEND  ADDRESS         WEIGHT  STATE  SINCE                 CONNECTIONS  WHY

@@ -81,7 +81,7 @@ test('assign() gives the VIP to the leader that has the lease', () => {
   const { vip } = assign(leading, self, 500);
 
   assert.deepEqual(vip.hold, { epoch: 3, deadline: 1000 });
-  assert.deepEqual(vip.vips, [{ address: '10.0.0.100', interface: null }]);
+  assert.deepEqual(vip.vips, [{ address: '10.0.0.100', interface: null, onConflict: 'defend' }]);
 });
 
 const withheld: readonly {

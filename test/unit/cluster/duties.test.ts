@@ -26,7 +26,11 @@ const member: Member = {
 
 const state: ClusterState = {
   ...emptyState,
-  spec: { timing: 'auto', vips: [{ address: '10.0.0.100', interface: null }], frontends: [] },
+  spec: {
+    timing: 'auto',
+    vips: [{ address: '10.0.0.100', interface: null, onConflict: 'defend' }],
+    frontends: [],
+  },
   members: [member],
 };
 

@@ -164,8 +164,10 @@ test('a leader that may not hold the VIP hands its leadership on', async () => {
   await cluster.grown();
   const problem = { eligible: false, reason: 'eth0 is down' };
 
-  cluster.node('n1').setEligibility(problem);
   cluster.node('n2').setEligibility(problem);
+  // Until the leader has heard of it with an echo.
+  await cluster.clock.advance(100);
+  cluster.node('n1').setEligibility(problem);
   await cluster.elected('n1');
 
   assert.equal(cluster.leader()?.id, 'n3');

@@ -175,6 +175,40 @@ for (const { name, document, want } of refusals) {
   });
 }
 
+test('parseSpecDocument() takes selectors of interfaces in their one spelling', () => {
+  const vips = [
+    { address: '10.0.0.1', interface: 'mac:02-AA-00-00-00-01', onConflict: 'yield' },
+    { address: '10.0.0.2', interface: 'subnet:FD00:0::/64' },
+    { address: '10.0.0.3', interface: 'route:default' },
+  ];
+  const { spec } = parse({ apiVersion: 'holdfast/v1', kind: 'Cluster', spec: { vips } });
+
+  assert.deepEqual(spec.vips, [
+    { address: '10.0.0.1', interface: 'mac:02:aa:00:00:00:01', onConflict: 'yield' },
+    { address: '10.0.0.2', interface: 'subnet:fd00::/64', onConflict: 'defend' },
+    { address: '10.0.0.3', interface: 'route:default', onConflict: 'defend' },
+  ]);
+});
+
+test('parseSpecDocument() refuses selectors and policies that it does not know', () => {
+  const vips = [
+    { address: '10.0.0.1', interface: 'bus:0000:01:00.0' },
+    { address: '10.0.0.2', interface: 'mac:02:aa' },
+    { address: '10.0.0.3', interface: 'subnet:10.0.0.0/33' },
+    { address: '10.0.0.4', interface: 'an interface' },
+    { address: '10.0.0.5', onConflict: 'fight' },
+  ];
+
+  assert.deepEqual(problemsOf({ apiVersion: 'holdfast/v1', kind: 'Cluster', spec: { vips } }), [
+    'spec.vips[0].interface: must be a name, mac:ADDRESS, subnet:NETWORK/LENGTH or route:default ' +
+      '(is bus:0000:01:00.0)',
+    'spec.vips[1].interface: must be a MAC address like mac:02:00:00:00:00:01 (is mac:02:aa)',
+    'spec.vips[2].interface: must be a subnet like subnet:10.0.0.0/24 (is subnet:10.0.0.0/33)',
+    'spec.vips[3].interface: must be an interface name (is an interface)',
+    'spec.vips[4].onConflict: must be one of defend, yield (is fight)',
+  ]);
+});
+
 test('parseSpecDocument() fills every default', () => {
   const { spec, clusterName, revision } = parse(withFrontend({}));
 
@@ -182,7 +216,7 @@ test('parseSpecDocument() fills every default', () => {
   assert.equal(revision, null);
   assert.deepEqual(spec, {
     timing: 'auto',
-    vips: [{ address: '10.0.0.100', interface: null }],
+    vips: [{ address: '10.0.0.100', interface: null, onConflict: 'defend' }],
     frontends: [
       {
         ...frontend,
@@ -267,7 +301,7 @@ test('diffSpecs() names what was added, removed and changed', () => {
   const after: Spec = {
     ...plain,
     timing: 'wan',
-    vips: [...plain.vips, { address: '10.0.0.101', interface: 'eth1' }],
+    vips: [...plain.vips, { address: '10.0.0.101', interface: 'eth1', onConflict: 'defend' }],
     frontends: plain.frontends.slice(0, 1),
   };
 

@@ -1,8 +1,9 @@
 /** The status document: what it says, in which words, and what it admits not to know. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { bootstrapSnapshot } from '../../../src/cluster/bootstrap.ts';
 import type { LocalFacts } from '../../../src/cluster/local-facts.ts';
+import { Observations } from '../../../src/cluster/observations.ts';
 import { defaultSpec } from '../../../src/cluster/spec-document.ts';
 import { emptyState, type Member } from '../../../src/cluster/state.ts';
 import { decodeState } from '../../../src/cluster/state-codec.ts';
@@ -91,6 +92,7 @@ const local: LocalFacts = {
       heldHere: true,
       sinceWallMs: wallNowMs,
       reason: 'leads term 3',
+      observed: null,
     },
   ],
   frontends: [
@@ -129,6 +131,7 @@ const facts: StatusFacts = {
   },
   transitions: [],
   timing: new TimingChoice('auto').view(),
+  observed: [],
   local,
   wallNowMs,
   ageMs: 11.6,
@@ -328,4 +331,70 @@ test('an election that went well is one transition; the newest are kept', async 
 
   for (let i = 0; i < 100; i++) saw(i % 2 === 0 ? 'n2' : 'n1');
   assert.equal(transitions.list().length, 32);
+});
+
+describe('observedBy', () => {
+  const members = [
+    member('n1'),
+    member('n2'),
+    member('n3'),
+    member('n4'),
+    member('w', { role: 'witness', joinsAs: 'witness' }),
+  ];
+  const state = { ...founded, members };
+  const observed = (nodeId: string, reason: string, atWallMs = wallNowMs + 5) => ({
+    ...{ nodeId, address: '10.0.0.100', reached: reason === '', reason, atWallMs },
+  });
+
+  it('says of each other member whether it reaches the VIP, and in words why not', () => {
+    const reports = [observed('n2', ''), observed('n3', 'no ARP answer')];
+    const status = buildStatus({ ...facts, view: { ...view, state }, observed: reports });
+
+    assert.deepEqual(status.vips[0]?.observedBy, { n2: true, n3: false, n4: null });
+    assert.ok(status.warnings.includes('n3 does not reach 10.0.0.100: no ARP answer'));
+    assert.equal(status.verdict, 'degraded');
+  });
+
+  it('leaves out what was seen before the claim', () => {
+    const reports = [observed('n2', 'no ARP answer', wallNowMs - 1)];
+    const status = buildStatus({ ...facts, view: { ...view, state }, observed: reports });
+
+    assert.deepEqual(status.vips[0]?.observedBy, { n2: null, n3: null, n4: null });
+    assert.doesNotMatch(status.warnings.join('\n'), /does not reach/);
+  });
+
+  it('as follower says what this host sees, and of the others nothing', () => {
+    const [vip] = local.vips;
+    assert.ok(vip !== undefined);
+    const seen = { address: vip.address, reached: true, reason: '' };
+    const status = buildStatus({
+      ...facts,
+      view: { ...view, state, role: 'follower', leader: 'n2' },
+      local: { ...local, vips: [{ ...vip, heldHere: false, observed: seen }] },
+      observed: [observed('n3', '')],
+    });
+
+    assert.deepEqual(status.vips[0]?.observedBy, { n1: true, n3: null, n4: null });
+  });
+});
+
+test('Observations keep the newest report of each member about the present leader', () => {
+  const observations = new Observations();
+  const report = (nodeId: string, term: number, reached: boolean) => ({
+    ...{ nodeId, term, ageMs: 100 },
+    observations: [{ address: '10.0.0.100', reached, reason: 'x'.repeat(300) }],
+  });
+  observations.note(report('n2', 3, false), 3, 1_000);
+  observations.note(report('n2', 3, true), 3, 2_000);
+  observations.note(report('n3', 2, true), 3, 2_000);
+  const list = observations.list(3, 2_000);
+
+  assert.deepEqual(
+    list.map(({ nodeId, reached, atWallMs, reason }) => [nodeId, reached, atWallMs, reason.length]),
+    [['n2', true, 1_900, 200]],
+  );
+  assert.deepEqual(observations.list(3, 31_900), [], 'too old');
+  assert.deepEqual(observations.list(4, 2_000), [], 'of a former leader');
+  observations.note(report('n4', 4, true), 4, 3_000);
+  assert.deepEqual(observations.list(3, 3_000), []);
 });

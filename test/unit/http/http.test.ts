@@ -26,6 +26,7 @@ const FACTS: HttpFacts = {
   timing: { promiseMs: 230, delayMs: 4, changes: 1 },
   fenceRenewals: 1_000,
   announcements: 14,
+  conflicts: 3,
   frontends: [
     {
       name: 'api',

@@ -103,6 +103,17 @@ const samples: {
     ],
     result: undefined,
   },
+  observe: {
+    args: [
+      {
+        nodeId: 'b',
+        term: 4,
+        ageMs: 12.5,
+        observations: [{ address: '10.0.0.100', reached: false, reason: 'no ARP answer' }],
+      },
+    ],
+    result: undefined,
+  },
   signCertificate: { args: [{ nodeId: 'b', csr: 'c' }], result: { certificate: 'p' } },
 };
 
@@ -158,7 +169,7 @@ test(
     const a = await cluster.start({ id: 'a', operations: recording([]) });
     const client = await connectAdmin({ socketPath: a.socketPath, clock });
     t.after(() => client.close());
-    const memberOnly = ['admit', 'report', 'signCertificate'];
+    const memberOnly = ['admit', 'report', 'observe', 'signCertificate'];
 
     for (const name of operationNames) {
       if (memberOnly.includes(name)) {
@@ -357,6 +368,7 @@ test('a member speaks only for itself, and who is no member for nobody', options
   cluster.nodes.set('c', c);
   await asMember.status({ linearizable: false });
   await assert.rejects(ask(asMember, 'report'), hasCode('permission-denied'));
+  await assert.rejects(ask(asMember, 'observe'), hasCode('permission-denied'));
   await assert.rejects(ask(asMember, 'signCertificate'), hasCode('permission-denied'));
 });
 

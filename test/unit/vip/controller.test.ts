@@ -234,7 +234,11 @@ test('a VIP that is not wished any more goes, and the others stay', () => {
 
   controller.set(leading(400, [B]));
 
-  assert.deepEqual(kernel.told(), ['guard fd00::100@eth0', 'del 10.0.0.100']);
+  assert.deepEqual(kernel.told(), [
+    'guard fd00::100@eth0 10.0.0.100@eth0',
+    'del 10.0.0.100',
+    'guard fd00::100@eth0',
+  ]);
   assert.equal(kernel.fenceIsOpen(), true);
   assert.deepEqual(kernel.ours(), [B]);
 });
@@ -245,7 +249,7 @@ test('a VIP that moves to another interface is never on both', () => {
   controller.set(leading(400, [{ ...A, interface: 'eth1' }]));
 
   assert.deepEqual(kernel.told().slice(0, 3), [
-    'guard 10.0.0.100@eth1',
+    'guard 10.0.0.100@eth1 10.0.0.100@eth0',
     'del 10.0.0.100',
     'add 10.0.0.100 dev eth1 valid_lft 3',
   ]);

@@ -49,6 +49,7 @@ test('unsolicitedAdvertisement() goes to all nodes, overrides, and sums up right
     source: 'fd00::100',
     target: 'fd00::100',
     override: true,
+    solicited: false,
     mac: MAC,
   });
 });

@@ -17,7 +17,16 @@ function link(name: string, subnets: readonly string[] = [], up = true): Link {
     return { address, prefixLength: Number(prefix) };
   });
   const index = Number(name.replace(/\D/g, '')) + 1;
-  return { index, name, mac: `02:00:00:00:00:0${index}`, up, loopback: false, addresses };
+  const mac = `02:00:00:00:00:0${index}`;
+  const rest = {
+    up,
+    loopback: false,
+    addresses,
+    carrierChanges: 0,
+    carriers: [],
+    defaultRouteOf: [],
+  };
+  return { index, name, mac, ...rest };
 }
 
 const show = (step: Step): string =>
@@ -106,10 +115,6 @@ test('placeVip() finds the interface, warns, or says why not', () => {
     interface: 'eth1',
     warning: outside(V, 'eth1'),
   });
-  assert.deepEqual(placeVip('172.16.0.1', links, { defaultRoute: 'eth0' }), {
-    interface: 'eth0',
-    warning: outside('172.16.0.1', 'eth0'),
-  });
   assert.deepEqual(placeVip(V, links, { wanted: 'eth7' }), {
     refused: 'interface eth7 is not there',
   });
@@ -117,6 +122,37 @@ test('placeVip() finds the interface, warns, or says why not', () => {
     refused: 'interface tun2 has no MAC address',
   });
   assert.deepEqual(placeVip('10.0.0', links), { refused: '10.0.0 is not an IP address' });
+});
+
+test('placeVip() finds the interface by MAC, by subnet and by default route', () => {
+  const mac = '02:00:00:00:00:0a';
+  const links: readonly Link[] = [
+    { ...link('eth0'), mac },
+    { ...link('eth1'), mac },
+    { ...link('bond0', ['10.0.0.1/24']), mac, carriers: ['eth0'], defaultRouteOf: [4] },
+    { ...link('bond0.7', ['10.7.0.1/24']), mac, carriers: ['bond0', 'eth0'] },
+    link('eth5', ['10.5.0.1/24', 'fd05::1/64'], false),
+  ];
+  const place = (address: string, wanted: string): string => {
+    const placed = placeVip(address, links, { wanted });
+    return 'refused' in placed ? placed.refused : placed.interface;
+  };
+
+  assert.equal(place('10.0.0.100', `mac:${mac}`), 'bond0');
+  assert.equal(place('10.7.0.100', `mac:${mac}`), 'bond0.7');
+  assert.equal(place('192.0.2.1', 'mac:02:00:00:00:00:06'), 'eth5');
+  assert.equal(
+    place('192.0.2.1', 'mac:02:00:00:00:00:ff'),
+    'no interface has the MAC 02:00:00:00:00:ff',
+  );
+  assert.equal(place('192.0.2.1', 'subnet:10.5.0.0/16'), 'eth5');
+  assert.equal(place('192.0.2.1', 'subnet:fd05::/64'), 'eth5');
+  assert.equal(
+    place('192.0.2.1', 'subnet:10.9.0.0/24'),
+    'no interface has an address in 10.9.0.0/24',
+  );
+  assert.equal(place('192.0.2.1', 'route:default'), 'bond0');
+  assert.equal(place('fd00::1', 'route:default'), 'there is no default route for IPv6');
 });
 
 test('vipEligibility() names the first interface that could not carry its VIP', () => {

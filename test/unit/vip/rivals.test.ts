@@ -62,7 +62,7 @@ function stage(holds = false) {
 describe('Rivals', () => {
   it('finds nobody on a quiet link, and does not ask again', async () => {
     const { rivals, settle, again } = stage();
-    rivals.look([vip]);
+    void rivals.look([vip]);
     await settle();
 
     assert.equal(rivals.problem(), null);
@@ -72,7 +72,7 @@ describe('Rivals', () => {
   it('takes a member that still answers for a stale cache', async () => {
     const { rivals, settle, answer } = stage();
     answer(member);
-    rivals.look([vip]);
+    void rivals.look([vip]);
     await settle();
 
     assert.equal(rivals.problem(), null);
@@ -82,7 +82,7 @@ describe('Rivals', () => {
   it('names a stranger, keeps asking, and lets go when it is silent', async () => {
     const { rivals, settle, answer, again, changes } = stage();
     answer(member, stranger);
-    rivals.look([vip]);
+    void rivals.look([vip]);
     await settle();
     assert.equal(rivals.problem(), `a stranger, ${stranger}, answers for 10.0.0.100`);
     assert.equal(changes(), 1);
@@ -97,7 +97,7 @@ describe('Rivals', () => {
   it('only raises the alarm where the VIP is held already', async () => {
     const { rivals, settle, answer } = stage(true);
     answer(stranger);
-    rivals.look([vip]);
+    void rivals.look([vip]);
     await settle();
 
     assert.equal(rivals.problem(), null);
