@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
+import { watchLoop } from './agent/loop-watch.ts';
 import { type PlacedVip, placeVips } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
@@ -16,7 +17,7 @@ import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
 import { SelfReporter } from './cluster/self-report.ts';
 import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
-import { agentMarginMs } from './cluster/timing.ts';
+import { agentMarginMs, leaseMs, timingOf } from './cluster/timing.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { defaultGrpcPort, defaultHttpPort, parseEndpoint } from './config/endpoint.ts';
 import type { Environment } from './config/env.ts';
@@ -29,6 +30,7 @@ import { createAddressTable } from './linux/address-table.ts';
 import { missingCapabilities } from './linux/capabilities.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
+import type { HostFence } from './linux/host-fence.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
 import { createSteering } from './linux/nftables.ts';
 import { createPacketLink } from './linux/packet-link.ts';
@@ -118,6 +120,7 @@ class Agent {
   readonly #sources: FactSources;
   readonly #timeAlarms = new Map<string, string>();
   #placed: readonly PlacedVip[] = [];
+  #loopWatch: { close(): void } | null = null;
   #end: (exitCode: number) => void = () => undefined;
 
   /** Everything is plugged together here, and nothing begins. */
@@ -156,7 +159,7 @@ class Agent {
     this.#duties = this.#newDuties();
     this.#node = this.#newNode();
     this.#renewal = this.#newRenewal();
-    this.#sources = this.#newSources(fence.kind);
+    this.#sources = this.#newSources(fence);
     this.#rpc = this.#newRpc();
     this.#reporter = this.#newReporter();
     this.#http = new HttpServer({
@@ -217,6 +220,7 @@ class Agent {
     this.#node.start();
     this.#renewal.start();
     this.#reporter.start();
+    this.#loopWatch = this.#watchLoop();
   }
 
   /** Root to leaf: the VIP moves first, and the log closes last. */
@@ -224,6 +228,7 @@ class Agent {
     const { log, notifier } = this.#parts;
     notifier.stopping();
     log.info('agent.stopping');
+    this.#loopWatch?.close();
     this.#reporter.stop();
     this.#renewal.stop();
     this.#rivals.stop();
@@ -261,6 +266,16 @@ class Agent {
     return this.#placed.flatMap(({ address, interface: link }) =>
       link === null ? [] : [{ address, interface: link }],
     );
+  }
+
+  /** The lease beyond the agent's margin is all that a slow turn of the loop may take. */
+  #watchLoop(): { close(): void } {
+    const { clock, log } = this.#parts;
+    const spareMs = (): number => {
+      const { promiseMs } = timingOf(this.#node.view().state.spec.timing);
+      return leaseMs(promiseMs) - agentMarginMs;
+    };
+    return watchLoop({ clock, log, spareMs });
   }
 
   #knownMacs(): ReadonlySet<string> {
@@ -308,7 +323,7 @@ class Agent {
     );
   }
 
-  #newSources(fence: string): FactSources {
+  #newSources(fence: HostFence): FactSources {
     return {
       clock: this.#parts.clock,
       version,
@@ -316,7 +331,8 @@ class Agent {
       node: this.#node,
       vip: this.#vip,
       lb: this.#lb,
-      fences: [fence, 'lifetime'],
+      fence,
+      conflicts: () => this.#rivals.conflicts(),
       peers: () => this.#rpc.peers(),
       placed: () => this.#placed,
       eligibility: () =>

@@ -11,10 +11,11 @@ import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import { ipFamily, parseIp } from '../base/ip.ts';
-import type { Fence, VipPlacement } from '../vip/ports.ts';
+import type { VipPlacement } from '../vip/ports.ts';
 import { WeakHostRule } from './arp-rule.ts';
 import { rawNow } from './clock.ts';
 import { fencedLinks, removeFence, removeNftFence } from './fence-removal.ts';
+import type { HostFence } from './host-fence.ts';
 import { check, Errno, sendTo, socket, unless } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { nftInterface, nftSync, replaceTable, setIsEmpty, TABLE, tableExists } from './nft.ts';
@@ -43,11 +44,11 @@ const SET = 'lease';
 /** The set's only key, as an expression that nft accepts where it wants one: always 1. */
 const KEY = 'numgen inc mod 1 offset 1';
 
-export class NftFence implements Fence {
+export class NftFence implements HostFence {
   readonly kind = 'nft';
   readonly #socket = check(socket(AF_INET, SOCKET_TYPE, 0), 'open a datagram socket');
   readonly #route = new NetlinkSocket(NETLINK_ROUTE);
-  readonly #weakHost = new WeakHostRule();
+  readonly #weakHost: WeakHostRule | null;
   readonly #datagram = Uint8Array.of(0);
   readonly #to = renewalAddress();
   /** The rules in force as this process set them; null before the first time. */
@@ -55,7 +56,14 @@ export class NftFence implements Fence {
   /** Whether a former agent's fences have been looked for. */
   #swept = false;
 
-  arm(vips: readonly VipPlacement[]): void {
+  /** @param beside another fence of the same agent, which sees to the rest of the host */
+  constructor({ beside = false }: { readonly beside?: boolean } = {}) {
+    this.#weakHost = beside ? null : new WeakHostRule();
+    this.#swept = beside;
+  }
+
+  /** Returns whether it had to set its rules. */
+  arm(vips: readonly VipPlacement[]): boolean {
     const links = listLinks(this.#route);
     for (const { interface: name } of vips) {
       if (links.some((link) => link.name === name)) continue;
@@ -69,19 +77,37 @@ export class NftFence implements Fence {
     // A link that was made anew has lost its rules, though its name is the same.
     const indexes = vips.map((vip) => links.find((link) => link.name === vip.interface)?.index);
     const armed = `${indexes.join(' ')}\n${body}`;
-    if (this.#armed !== armed || (body !== '' && !this.intact())) {
+    const changes = this.#armed !== armed || (body !== '' && !this.intact());
+    if (changes) {
       if (body !== '') nftSync(replaceTable('netdev', body) + replaceTable('ip', senderRules()));
       else removeNftFence();
       this.#armed = armed;
     }
-    this.#weakHost.set(vips);
+    this.#weakHost?.set(vips);
     if (!this.#swept) this.#takeOver();
+    return changes;
   }
 
-  open(deadline: Millis): void {
+  /** Whether a renewal has arrived and has not run out. */
+  isOpen(): boolean {
+    return !setIsEmpty('netdev', SET);
+  }
+
+  standing(): readonly string[] {
+    return this.#armed !== null && this.intact() ? [this.kind] : [];
+  }
+
+  /** Its rules count nothing. */
+  drops(): null {
+    return null;
+  }
+
+  /** Returns whether enough time was left to open it. */
+  open(deadline: Millis): boolean {
     const leftMs = (deadline - rawNow()) * SLEW_SHARE;
     const step = STEPS_MS.findLastIndex((stepMs) => stepMs <= leftMs);
     this.#send(SHUT_PORT + step + 1);
+    return step >= 0;
   }
 
   shut(): void {
@@ -100,7 +126,7 @@ export class NftFence implements Fence {
   disarm(): void {
     removeNftFence();
     this.#armed = null;
-    this.#weakHost.set([]);
+    this.#weakHost?.set([]);
   }
 
   /** A former agent's eBPF fences would keep the VIPs mute for ever. */

@@ -15,7 +15,7 @@ export const TABLE = 'holdfast';
 /** Longest that a transaction may take before it counts as failed. */
 const TIMEOUT_MS = 10_000;
 
-const NETLINK_NETFILTER = 12;
+export const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h, nf_tables.h */
 const NFT_MSG_GETTABLE = (10 << 8) | 1;
 const NFT_MSG_GETSETELEM = (10 << 8) | 13;
