@@ -3,6 +3,7 @@
  * however it ended. A fence outlives its agent on purpose, so a later one must be able to.
  */
 import { detachTcxById, programName, queryTcx, Tcx } from './bpf.ts';
+import type { Direction } from './fence-program.ts';
 import type { NetlinkSocket } from './netlink-socket.ts';
 import { type NftFamily, nftSync, removeTable, TABLE, tableExists } from './nft.ts';
 import { listLinks } from './rtnetlink.ts';
@@ -21,6 +22,15 @@ const NFT_FENCE: readonly NftFamily[] = ['netdev', 'ip'];
 
 export function isFenceProgram(id: number): boolean {
   return programName(id) === PROGRAM_NAME;
+}
+
+/** Whether a TCX program is a fence of ours, by its name or by the filter that holds it as well. */
+export function isOurProgram(
+  socket: NetlinkSocket,
+  place: { readonly index: number; readonly direction: Direction },
+  id: number,
+): boolean {
+  return filterProgramId(socket, place.index, place.direction) === id || isFenceProgram(id);
 }
 
 /** The links on which a fence of ours stands, whichever agent put it there. */

@@ -24,6 +24,12 @@ export interface Fetched {
   readonly tookMs: number;
 }
 
+export interface HostOptions {
+  readonly ipv6: boolean;
+  /** Put before the command that starts the agent. */
+  readonly agentWrapper?: readonly string[];
+}
+
 export class Host {
   readonly name: string;
   readonly namespace: string;
@@ -33,10 +39,14 @@ export class Host {
   /** Given to the CLI as --data-dir; made by `init` and `join`. */
   readonly dataDir: string;
   readonly directory: string;
+  /** Put before the command that starts the agent. */
+  readonly #agentWrapper: readonly string[];
   readonly #children = new Set<Child>();
   #agent: Child | null = null;
 
-  constructor(footprint: Footprint, name: string, number: number, ipv6: boolean) {
+  constructor(footprint: Footprint, name: string, number: number, options: HostOptions) {
+    const { ipv6, agentWrapper = [] } = options;
+    this.#agentWrapper = agentWrapper;
     this.name = name;
     this.namespace = `${footprint.prefix}${name}`;
     this.mac = `02:00:00:4d:00:0${number}`;
@@ -122,7 +132,7 @@ export class Host {
   /** Starts the agent and waits until it takes admin connections. */
   async startAgent(args: readonly string[] = []): Promise<Child> {
     if (this.agentRuns) throw new Error(`an agent runs on ${this.name} already`);
-    const argv = [launcher, 'agent', '--data-dir', this.dataDir, ...args];
+    const argv = [...this.#agentWrapper, launcher, 'agent', '--data-dir', this.dataDir, ...args];
     const agent = this.spawn(argv, { log: 'agent' });
     this.#agent = agent;
     await until(

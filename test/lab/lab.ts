@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Switch } from './faults.ts';
 import { Host } from './host.ts';
 import { must } from './shell.ts';
@@ -23,6 +24,8 @@ export interface LabOptions {
   readonly hosts?: number;
   /** Gives everybody an IPv6 address and the lab a second VIP. */
   readonly ipv6?: boolean;
+  /** False: the kernel refuses bpf(2) to the agents, which then have the nftables fence alone. */
+  readonly bpf?: boolean;
 }
 
 export interface Lab {
@@ -61,9 +64,12 @@ const observerStation: Station = {
 };
 const vip4 = '10.77.0.100';
 const vip6 = 'fd77::100';
+const withoutBpf = fileURLToPath(new URL('without-bpf.ts', import.meta.url));
 let labsMade = 0;
 
-export async function createLab({ hosts = 3, ipv6 = false }: LabOptions = {}): Promise<Lab> {
+export async function createLab(options: LabOptions = {}): Promise<Lab> {
+  const { hosts = 3, ipv6 = false, bpf = true } = options;
+  const agentWrapper = bpf ? [] : [process.execPath, withoutBpf];
   requireRoot();
   sweepDeadLabs();
   const sequence = ++labsMade;
@@ -75,7 +81,9 @@ export async function createLab({ hosts = 3, ipv6 = false }: LabOptions = {}): P
   try {
     mkdirSync(footprint.directory, { recursive: true, mode: 0o755 });
     const names = [...Array.from({ length: hosts }, (_, i) => `n${i + 1}`), 'client'];
-    const stations = names.map((name, i) => new Host(footprint, name, i + 1, ipv6));
+    const stations = names.map(
+      (name, i) => new Host(footprint, name, i + 1, { ipv6, agentWrapper }),
+    );
     const switchNamespace = `${footprint.prefix}switch`;
     await wire(switchNamespace, stations, ipv6);
     return assemble({ footprint, stations, switchNamespace, ipv6, forget });
