@@ -4,6 +4,10 @@
  * the agent sends to an address of the loopback: no transaction, so that other programs' rulesets
  * are never disturbed by heartbeats.
  *
+ * The same rules stand twice: in a table that survives its agent, and, where this fence guards
+ * alone, in one that survives others' `nft flush ruleset` (nft-keeper.ts). A frame passes only where
+ * both let it pass.
+ *
  * Weaker than a deadline in one respect: the time is relative, counted from the datagram. So the
  * clock is read right before it is sent, and a pause between the two lengthens the lease by itself.
  */
@@ -19,6 +23,7 @@ import type { HostFence } from './host-fence.ts';
 import { check, Errno, sendTo, socket, unless } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { nftInterface, nftSync, replaceTable, setIsEmpty, TABLE, tableExists } from './nft.ts';
+import { endKeepers, KEPT_TABLE, keepTable } from './nft-keeper.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
 const AF_INET = 2;
@@ -37,6 +42,8 @@ const STEPS_MS: readonly Millis[] = Array.from({ length: 190 }, (_, step) =>
 const SLEW_SHARE = 0.9;
 /** Before whatever else sees the frames. */
 const PRIORITY = -500;
+/** The kept table sees a renewal first, and lets the other one see it, too. */
+const KEPT_PRIORITY = -501;
 /** A datagram may wait for its turn on the loopback; then a transaction closes. */
 const SHUT_ATTEMPTS = 3;
 
@@ -55,11 +62,15 @@ export class NftFence implements HostFence {
   #armed: string | null = null;
   /** Whether a former agent's fences have been looked for. */
   #swept = false;
+  readonly #beside: boolean;
+  /** Whether the kept table is part of what is armed. */
+  #kept = false;
 
   /** @param beside another fence of the same agent, which sees to the rest of the host */
   constructor({ beside = false }: { readonly beside?: boolean } = {}) {
     this.#weakHost = beside ? null : new WeakHostRule();
     this.#swept = beside;
+    this.#beside = beside;
   }
 
   /** Returns whether it had to set its rules. */
@@ -81,6 +92,8 @@ export class NftFence implements HostFence {
     if (changes) {
       if (body !== '') nftSync(replaceTable('netdev', body) + replaceTable('ip', senderRules()));
       else removeNftFence();
+      this.#kept =
+        body !== '' && !this.#beside && keepTable('netdev', fenceRules(vips, KEPT_PRIORITY));
       this.#armed = armed;
     }
     this.#weakHost?.set(vips);
@@ -111,20 +124,25 @@ export class NftFence implements HostFence {
   }
 
   shut(): void {
-    if (!tableExists('netdev')) return;
+    const stands = tableExists('netdev');
+    if (!stands && !this.#kept) return;
     for (let attempt = 0; attempt < SHUT_ATTEMPTS; attempt++) {
       this.#send(SHUT_PORT);
-      if (setIsEmpty('netdev', SET)) return;
+      if (!this.#anyOpen()) return;
     }
-    nftSync(`flush set netdev ${TABLE} ${SET}\n`);
+    if (stands) nftSync(`flush set netdev ${TABLE} ${SET}\n`);
+    if (this.#kept) endKeepers();
   }
 
   intact(): boolean {
-    return this.#armed === null || (tableExists('netdev') && tableExists('ip'));
+    if (this.#armed === null) return true;
+    const kept = !this.#kept || tableExists('netdev', KEPT_TABLE);
+    return kept && tableExists('netdev') && tableExists('ip');
   }
 
   disarm(): void {
     removeNftFence();
+    this.#kept = false;
     this.#armed = null;
     this.#weakHost?.set([]);
   }
@@ -136,6 +154,11 @@ export class NftFence implements HostFence {
       for (const index of fencedLinks(this.#route)) removeFence(this.#route, index);
     });
     this.#swept = true;
+  }
+
+  #anyOpen(): boolean {
+    if (!setIsEmpty('netdev', SET)) return true;
+    return this.#kept && !setIsEmpty('netdev', SET, KEPT_TABLE);
   }
 
   #send(port: number): void {
@@ -155,12 +178,13 @@ function renewalAddress(): Buffer {
   return address;
 }
 
-function fenceRules(vips: readonly VipPlacement[]): string {
+function fenceRules(vips: readonly VipPlacement[], priority = PRIORITY): string {
   if (vips.length === 0) return '';
   const links = [...new Set(vips.map((vip) => vip.interface))];
   const guards = links.map((link, place) => {
     const here = vips.filter((vip) => vip.interface === link);
-    return guardChain('ingress', link, place, here) + guardChain('egress', link, place, here);
+    const chain = { link, place, priority };
+    return guardChain('ingress', chain, here) + guardChain('egress', chain, here);
   });
   const renewals = STEPS_MS.map((stepMs, step) => {
     const port = SHUT_PORT + step + 1;
@@ -173,10 +197,9 @@ function fenceRules(vips: readonly VipPlacement[]): string {
   }
   chain renew {
     udp dport ${SHUT_PORT} delete @${SET} { ${KEY} }
-${renewals.join('')}    drop
-  }
+${renewals.join('')}${priority === PRIORITY ? '    drop\n' : ''}  }
   chain loopback {
-    type filter hook ingress device "lo" priority ${PRIORITY}; policy accept;
+    type filter hook ingress device "lo" priority ${priority}; policy accept;
     ip daddr ${RENEWAL_ADDRESS} goto renew
   }
   chain leased {
@@ -188,8 +211,11 @@ ${guards.join('')}`;
 
 function guardChain(
   hook: 'ingress' | 'egress',
-  link: string,
-  place: number,
+  {
+    link,
+    place,
+    priority,
+  }: { readonly link: string; readonly place: number; readonly priority: number },
   vips: readonly VipPlacement[],
 ): string {
   const [side, neighbour] = hook === 'ingress' ? ['daddr', '135'] : ['saddr', '136'];
@@ -206,7 +232,7 @@ function guardChain(
     ];
   });
   return `  chain ${hook}${place} {
-    type filter hook ${hook} device ${nftInterface(link)} priority ${PRIORITY}; policy accept;
+    type filter hook ${hook} device ${nftInterface(link)} priority ${priority}; policy accept;
 ${rules.map((rule) => `    ${rule}\n`).join('')}  }
 `;
 }

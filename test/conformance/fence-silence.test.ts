@@ -109,6 +109,7 @@ const all = Object.keys(interference) as Interference[];
 const cases: readonly Case[] = (['SIGSTOP', 'SIGKILL'] as const).flatMap((signal) => [
   ['ebpf', signal, 'nothing'],
   ['nft', signal, 'nothing'],
+  ['nft', signal, 'nft flush ruleset'],
   ...all.map((then): Case => ['double', signal, then]),
 ]);
 

@@ -15,6 +15,8 @@ const foreignProgram = fileURLToPath(new URL('foreign-program-child.ts', import.
 export interface Stage {
   readonly scene: Scene;
   readonly random: Prng;
+  /** How often a fault that consists of many pauses pauses. */
+  readonly pauses: number;
   /** Notes a figure of this run under a name, in ms. */
   readonly note: (figure: string, ms: number) => void;
 }
@@ -29,9 +31,6 @@ export interface Fault {
   readonly runsAtLeast?: number;
   readonly play: (stage: Stage) => Promise<void>;
 }
-
-/** How many pauses one run of the random pauses has; 20 runs make 500. */
-export const pausesPerRun = 25;
 
 /** Waits until each VIP is held by somebody else than `former`. */
 async function moved({ observer, lab }: Scene, former: Host): Promise<void> {
@@ -245,10 +244,10 @@ const processFaults: readonly Fault[] = [
     },
   },
   {
-    name: `SIGSTOP at random moments, ${pausesPerRun} times`,
+    name: 'SIGSTOP at random moments, 25 times',
     runsAtLeast: 20,
     play: async (stage) => {
-      for (let pause = 0; pause < pausesPerRun; pause++) await shortPause(stage);
+      for (let pause = 0; pause < stage.pauses; pause++) await shortPause(stage);
     },
   },
   {

@@ -69,7 +69,7 @@ export function campaignPage(records: readonly RunRecord[]): string {
   const failures = records.filter(({ failure, overlapMs }) => failure !== null || overlapMs > 0);
   const list = failures.map(
     ({ setting, fault, run, seed, overlapMs, failure }) =>
-      `- ${setting}, ${fault}, run ${run}, seed ${seed}: ` +
+      `- ${setting}, ${fault}, run ${run}, seed ${seed.toString(16)}: ` +
       (overlapMs > 0 ? `two holders for ${overlapMs.toFixed(3)} ms` : `${failure}`),
   );
   const told = list.length === 0 ? '' : `\n## Runs that failed\n\n${list.join('\n')}\n`;

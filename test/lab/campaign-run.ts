@@ -3,6 +3,9 @@ import { prng } from '../../src/base/prng.ts';
 import type { Fault } from './campaign-faults.ts';
 import type { Scene } from './scene.ts';
 
+/** Of a fault that consists of pauses; its 20 runs make 500. */
+const pausesPerRun = 25;
+
 export interface Verdict {
   readonly overlapMs: number;
   readonly silentMs: number;
@@ -10,13 +13,17 @@ export interface Verdict {
 }
 
 /** Plays, heals, waits until the cluster has settled, and judges; throws where it does not. */
-export async function playFault(scene: Scene, fault: Fault, seed: number): Promise<Verdict> {
+export async function playFault(
+  scene: Scene,
+  fault: Fault,
+  { seed, pauses = pausesPerRun }: { readonly seed: number; readonly pauses?: number },
+): Promise<Verdict> {
   const figures: Record<string, number[]> = {};
   const note = (figure: string, value: number): void => {
     figures[figure] = [...(figures[figure] ?? []), value];
   };
   await scene.observer.forget();
-  await fault.play({ scene, random: prng(seed), note });
+  await fault.play({ scene, random: prng(seed), pauses, note });
   await scene.lab.switch.heal();
   await scene.cluster.settled();
   return { ...(await judge(scene)), figures };

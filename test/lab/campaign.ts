@@ -78,7 +78,7 @@ async function attempt(
   seed: number,
 ): Promise<Verdict & { readonly failure: string | null }> {
   try {
-    return { ...(await playFault(scene, fault, seed)), failure: null };
+    return { ...(await playFault(scene, fault, { seed })), failure: null };
   } catch (error) {
     const [failure = ''] = (error instanceof Error ? error.message : String(error)).split('\n');
     return { ...(await judge(scene)), figures: {}, failure };
