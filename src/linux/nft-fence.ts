@@ -5,8 +5,8 @@
  * are never disturbed by heartbeats.
  *
  * The same rules stand twice: in a table that survives its agent, and, where this fence guards
- * alone, in one that survives others' `nft flush ruleset` (nft-keeper.ts). A frame passes only where
- * both let it pass.
+ * alone, in one that survives others' `nft flush ruleset` (nft-keeper.ts). A frame passes only
+ * where both let it pass.
  *
  * Weaker than a deadline in one respect: the time is relative, counted from the datagram. So the
  * clock is read right before it is sent, and a pause between the two lengthens the lease by itself.

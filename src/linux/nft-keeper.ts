@@ -1,8 +1,8 @@
 /**
- * A table that others cannot flush. nftables lets the process that made a table own it (Linux 5.12):
- * `nft flush ruleset` passes it over, and it goes when its owner goes. So the owner is an nft of its
- * own, in a session of its own, which does nothing and outlives the agent: the fence in its table
- * falls shut by itself whether the agent is stopped or killed, flush or no flush.
+ * A table that others cannot flush. nftables lets the process that made a table own it (Linux
+ * 5.12): `nft flush ruleset` passes it over, and it goes when its owner goes. So the owner is an
+ * nft of its own, in a session of its own, which does nothing and outlives the agent: the fence in
+ * its table falls shut by itself whether the agent is stopped or killed, flush or no flush.
  */
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { type NftFamily, TABLE, tableExists } from './nft.ts';
 /** The keeper's table. */
 export const KEPT_TABLE = `${TABLE}_kept`;
 
-/** An include path that is not there: it means nothing to nft, and tells our keepers from others. */
+/** An include path that is not there: nothing to nft, and the mark by which keepers are known. */
 const MARK = '/holdfast/keeper';
 /** nft reads its one command, and then waits for more that never comes. */
 const PROGRAM =
@@ -44,7 +44,7 @@ export function keepTable(family: NftFamily, body: string): boolean {
   return false;
 }
 
-/** Ends every keeper of this network namespace; their tables go with them. Whether there was one. */
+/** Ends every keeper of this network namespace, and their tables; whether there was one. */
 export function endKeepers(): boolean {
   const groups = new Set(keepers());
   for (const group of groups) {
@@ -71,7 +71,7 @@ function keepers(): number[] {
       try {
         if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(`\0${MARK}\0`)) return [];
         if (readlinkSync(`/proc/${pid}/ns/net`) !== here) return [];
-        // proc_pid_stat(5): the name in parentheses may hold anything; the group is the third after.
+        // proc_pid_stat(5): the name may hold anything; the group is the third field after it.
         const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
         return [Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2])];
       } catch {
