@@ -3,8 +3,8 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test sim mutants conformance unit-file lab demo build install bench-failover \
-  bench-proposals bench-lb cleanup setup packages root
+.PHONY: help ok test sim mutants conformance unit-file lab campaign demo build install \
+  bench-failover bench-proposals bench-lb cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make sim SEEDS=500   the cluster in one thread, by seed; SEED=17 replays one'
 	@echo 'make mutants         each known bug put in: what catches it, and how soon'
 	@echo 'make lab             real agents in network namespaces (root)'
+	@echo 'make campaign        every fault, on three and five nodes: never two holders; RUNS=30 (root)'
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
@@ -64,6 +65,9 @@ unit-file: packages
 
 lab: packages build
 	@npm run --silent lab
+
+campaign: packages build
+	@RUNS=$(or $(RUNS),30) $(node) test/lab/campaign.ts
 
 demo: packages build
 	@$(node) test/lab/demo.ts

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { Claimants } from './agent/claimants.ts';
 import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
 import { connectOnce, Lookout } from './agent/lookout.ts';
+import { watchLoop } from './agent/loop-watch.ts';
 import { type PlacedVip, Places } from './agent/placement.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
@@ -20,7 +21,7 @@ import { ClusterNode } from './cluster/node.ts';
 import { defaultHoldDown } from './cluster/preference.ts';
 import { SelfReporter } from './cluster/self-report.ts';
 import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
-import { agentMarginMs } from './cluster/timing.ts';
+import { agentMarginMs, leaseMs } from './cluster/timing.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { defaultGrpcPort, defaultHttpPort, parseEndpoint } from './config/endpoint.ts';
 import type { Environment } from './config/env.ts';
@@ -34,6 +35,7 @@ import { missingCapabilities } from './linux/capabilities.ts';
 import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
+import type { HostFence } from './linux/host-fence.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
 import { createSteering } from './linux/nftables.ts';
 import { createPacketLink } from './linux/packet-link.ts';
@@ -125,6 +127,7 @@ class Agent {
   readonly #timeAlarms = new Map<string, string>();
   readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
+  #loopWatch: { close(): void } | null = null;
   #end: (exitCode: number) => void = () => undefined;
 
   /** Everything is plugged together here, and nothing begins. */
@@ -156,7 +159,7 @@ class Agent {
     this.#duties = this.#newDuties();
     this.#node = this.#newNode();
     this.#renewal = this.#newRenewal();
-    this.#sources = this.#newSources(fence.kind);
+    this.#sources = this.#newSources(fence);
     this.#rpc = this.#newRpc();
     this.#reporter = this.#newReporter();
     this.#lookout = this.#newLookout(link);
@@ -219,6 +222,7 @@ class Agent {
     this.#renewal.start();
     this.#reporter.start();
     this.#lookout.start();
+    this.#loopWatch = this.#watchLoop();
   }
 
   /** Root to leaf: the VIP moves first, and the log closes last. */
@@ -226,6 +230,7 @@ class Agent {
     const { log, notifier } = this.#parts;
     notifier.stopping();
     log.info('agent.stopping');
+    this.#loopWatch?.close();
     this.#reporter.stop();
     this.#lookout.stop();
     this.#renewal.stop();
@@ -272,6 +277,16 @@ class Agent {
     return this.#placed.flatMap(({ address, interface: link }) =>
       link === null ? [] : [{ address, interface: link }],
     );
+  }
+
+  /** The lease beyond the agent's margin is all that a slow turn of the loop may take. */
+  #watchLoop(): { close(): void } {
+    const { clock, log } = this.#parts;
+    const spareMs = (): number => {
+      const { promiseMs } = this.#node.timing().timing;
+      return leaseMs(promiseMs) - agentMarginMs;
+    };
+    return watchLoop({ clock, log, spareMs });
   }
 
   #macs(): readonly string[] {
@@ -331,7 +346,7 @@ class Agent {
     );
   }
 
-  #newSources(fence: string): FactSources {
+  #newSources(fence: HostFence): FactSources {
     return {
       clock: this.#parts.clock,
       version,
@@ -339,7 +354,7 @@ class Agent {
       node: this.#node,
       vip: this.#vip,
       lb: this.#lb,
-      fences: [fence, 'lifetime'],
+      fence,
       peers: () => this.#rpc.peers(),
       placed: () =>
         this.#placed.map((vip) => {

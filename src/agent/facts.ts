@@ -9,10 +9,14 @@ import type { TimingView } from '../cluster/timing-choice.ts';
 import type { HttpFacts } from '../http/facts.ts';
 import { type HealthReport, reportOf } from '../http/health.ts';
 import type { LbController } from '../lb/controller.ts';
+import type { HostFence } from '../linux/host-fence.ts';
 import type { Eligibility } from '../raft/types.ts';
 import type { PeerView } from '../rpc/transport.ts';
 import type { VipController } from '../vip/controller.ts';
 import type { PlacedVip } from './placement.ts';
+
+/** The line behind the fences: the address goes by itself when nobody refreshes it. */
+const ADDRESS_LIFETIME = 'lifetime';
 
 export interface FactSources {
   readonly clock: Clock;
@@ -21,7 +25,7 @@ export interface FactSources {
   readonly node: ClusterNode;
   readonly vip: VipController;
   readonly lb: LbController;
-  readonly fences: readonly string[];
+  readonly fence: HostFence;
   readonly peers: () => readonly PeerView[];
   readonly placed: () => readonly PlacedVip[];
   readonly eligibility: () => Eligibility;
@@ -37,7 +41,7 @@ export function localFacts(from: FactSources): LocalFacts {
     name: from.name,
     version: from.version,
     eligibility: from.eligibility(),
-    fences: from.fences,
+    fences: [...from.fence.standing(), ADDRESS_LIFETIME],
     vips: localVips(from),
     frontends: from.lb.view(),
     contacts: new Map(from.peers().map((peer) => [peer.id, contact(peer)])),
@@ -88,6 +92,7 @@ export function httpFacts(from: FactSources): HttpFacts {
       appliedIndex: view.appliedIndex,
       members,
       proposals: from.node.proposalsMade(),
+      leaderChanges: from.node.leaderChanges(),
     },
     vips: from.vip.view().map(({ address, heldHere }) => ({
       address,
@@ -96,9 +101,17 @@ export function httpFacts(from: FactSources): HttpFacts {
     })),
     leaseRemainingMs: Math.max(0, view.lease.deadline - from.clock.now()),
     timing: timingFacts(from.node.timing()),
-    fenceRenewals: vip.fenceRenewals,
+    fence: {
+      renewals: vip.fenceRenewals,
+      misses: vip.fenceLosses,
+      expiries: vip.lateDrops,
+      droppedFrames: from.fence.drops(),
+      standing: from.fence.standing(),
+    },
     announcements: vip.announcementsSent,
+    announcementsFailed: vip.announcementsFailed,
     conflicts: from.conflicts(),
+    repairs: vip.repairs,
     frontends: lb.frontends.map((frontend) => ({
       ...frontend,
       backends: backends.get(frontend.name) ?? [],

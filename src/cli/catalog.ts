@@ -6,6 +6,7 @@ export const catalog: Readonly<Record<string, () => Promise<Register>>> = {
   join: async () => (await import('./commands/join.ts')).registerJoin,
   agent: async () => (await import('./commands/agent.ts')).registerAgent,
   status: async () => (await import('./commands/status.ts')).registerStatus,
+  doctor: async () => (await import('./commands/doctor.ts')).registerDoctor,
   apply: async () => (await import('./commands/apply.ts')).registerApply,
   diff: async () => (await import('./commands/apply.ts')).registerDiff,
   get: async () => (await import('./commands/get.ts')).registerGet,

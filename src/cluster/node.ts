@@ -338,6 +338,11 @@ export class ClusterNode {
   }
 
   /** The newest changes of leader that this node saw, newest first. */
+  /** How often leadership changed, as far as this node saw since it started. */
+  leaderChanges(): number {
+    return this.#transitions.leaderChanges();
+  }
+
   transitions(): readonly Transition[] {
     return this.#transitions.list();
   }

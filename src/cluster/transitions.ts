@@ -24,6 +24,9 @@ export class Transitions {
   #newestFirst: readonly Transition[] = [];
   #leader: NodeId | null = null;
   #name: string | null = null;
+  /** Leader and term as last known; survives the time without a leader. */
+  #reign: string | null = null;
+  #elections = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,6 +34,7 @@ export class Transitions {
 
   saw(view: ClusterView): void {
     const { leader, state, term } = view;
+    this.#count(leader, term);
     if (leader === this.#leader) return;
     const atWallMs = this.#clock.wallNow();
     const to = nameOf(state, leader);
@@ -38,6 +42,18 @@ export class Transitions {
     this.#add({ atWallMs, term, from: this.#name, to, reason });
     this.#leader = leader;
     this.#name = to;
+  }
+
+  /** How often another leader, or the same one in another term, took the place of one. */
+  leaderChanges(): number {
+    return this.#elections;
+  }
+
+  #count(leader: NodeId | null, term: Term): void {
+    if (leader === null) return;
+    const reign = `${leader} ${term}`;
+    if (this.#reign !== null && this.#reign !== reign) this.#elections++;
+    this.#reign = reign;
   }
 
   /** An election that went well reads as one change, not as a loss and a gain. */

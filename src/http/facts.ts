@@ -20,14 +20,29 @@ export interface HttpFacts {
     readonly delayMs: number | null;
     readonly changes: number;
   };
-  readonly fenceRenewals: number;
+  readonly fence: FenceFacts;
   /** Gratuitous ARP and unsolicited NA frames sent. */
   readonly announcements: number;
+  readonly announcementsFailed: number;
   /** Frames by which somebody else claimed a VIP that this node held. */
   readonly conflicts: number;
+  /** Addresses put back after somebody removed them. */
+  readonly repairs: number;
   readonly frontends: readonly FrontendFacts[];
   readonly proxyWorkerRestarts: number;
   readonly steeringFailures: number;
+}
+
+export interface FenceFacts {
+  readonly renewals: number;
+  /** Times that it was found missing or bypassed while holding. */
+  readonly misses: number;
+  /** Leases that ended before this process let go: the fence stood in. */
+  readonly expiries: number;
+  /** Frames that it dropped; null where the kernel does not count them for us. */
+  readonly droppedFrames: number | null;
+  /** The kinds of guard that stand now. */
+  readonly standing: readonly string[];
 }
 
 export interface RaftFacts {
@@ -40,6 +55,8 @@ export interface RaftFacts {
   /** Members by role: `{ voter: 3, learner: 0, witness: 0 }`. */
   readonly members: Readonly<Record<string, number>>;
   readonly proposals: number;
+  /** Changes of leadership that this node saw. */
+  readonly leaderChanges: number;
 }
 
 export interface VipFacts {

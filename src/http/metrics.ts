@@ -39,6 +39,11 @@ const METRICS: readonly Metric[] = [
   single('term', 'Present Raft term', ({ raft }) => raft.term),
   single('commit_index', 'Highest committed log index known here', ({ raft }) => raft.commitIndex),
   single('applied_index', 'Highest log index applied here', ({ raft }) => raft.appliedIndex),
+  single(
+    'leader_changes_total',
+    'Changes of leadership that this node saw since it started',
+    ({ raft }) => raft.leaderChanges,
+  ),
   single('raft_proposals_total', 'Commands proposed by this node', ({ raft }) => raft.proposals),
   {
     name: 'members',
@@ -83,16 +88,49 @@ const METRICS: readonly Metric[] = [
     'Changes that `timing: auto` made here',
     (facts) => facts.timing.changes,
   ),
-  single('fence_renewals_total', 'Renewals of the kernel fence', (facts) => facts.fenceRenewals),
+  single('fence_renewals_total', 'Renewals of the kernel fence', ({ fence }) => fence.renewals),
+  single(
+    'fence_misses_total',
+    'Times that the kernel fence was found missing or bypassed while holding a VIP',
+    ({ fence }) => fence.misses,
+  ),
+  single(
+    'fence_expiries_total',
+    'Leases that ended before this process let go, so that the kernel fence stood in',
+    ({ fence }) => fence.expiries,
+  ),
+  {
+    name: 'fence_dropped_frames_total',
+    help: 'Frames for or from a VIP that the eBPF fence dropped since the agent started',
+    labels: [],
+    samples: ({ fence: { droppedFrames } }) =>
+      droppedFrames === null ? [] : [{ labels: {}, value: droppedFrames }],
+  },
+  {
+    name: 'fence_standing',
+    help: '1 for each kind of kernel fence that stands now',
+    labels: ['kind'],
+    samples: ({ fence }) => fence.standing.map((kind) => ({ labels: { kind }, value: 1 })),
+  },
   single(
     'arp_announcements_total',
     'Gratuitous ARP and unsolicited neighbour advertisement frames sent',
     ({ announcements }) => announcements,
   ),
   single(
+    'arp_announcements_failed_total',
+    'Announcements that the link did not take',
+    ({ announcementsFailed }) => announcementsFailed,
+  ),
+  single(
     'vip_conflicts_total',
     'Frames by which another host claimed a VIP that this node held',
     ({ conflicts }) => conflicts,
+  ),
+  single(
+    'vip_repairs_total',
+    'VIPs put back after somebody removed the address',
+    ({ repairs }) => repairs,
   ),
   perFrontend('frontend_clients', 'Clients connected now', ({ clients }) => clients),
   perFrontend('frontend_accepted_total', 'Clients accepted', ({ accepted }) => accepted),

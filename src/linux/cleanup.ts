@@ -3,12 +3,12 @@
  * the marks in the kernel is needed: no state file, no configuration. Never while an agent runs.
  */
 import { listOurs, removeAddress } from './address-table.ts';
-import { fencedLinks, removeFence, removeTables } from './fence-removal.ts';
+import { fencedLinks, removeFence, removeNftFence, removeTables } from './fence-removal.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import type { NftFamily } from './nft.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
-const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev', 'ip'];
+const FAMILIES: readonly NftFamily[] = ['inet', 'arp'];
 
 /**
  * What was removed, in words; empty where nothing was left. The addresses go before their guard.
@@ -16,7 +16,12 @@ const FAMILIES: readonly NftFamily[] = ['inet', 'arp', 'netdev', 'ip'];
 export function sweep(): string[] {
   const socket = new NetlinkSocket(NETLINK_ROUTE);
   try {
-    return [...sweepAddresses(socket), ...sweepFences(socket), ...removeTables(FAMILIES)];
+    return [
+      ...sweepAddresses(socket),
+      ...sweepFences(socket),
+      ...removeNftFence(),
+      ...removeTables(FAMILIES),
+    ];
   } finally {
     socket.close();
   }

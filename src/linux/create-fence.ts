@@ -1,19 +1,20 @@
 /** Picks the strongest guard that this host offers, and says which one and why. */
 import { describeError, OperatingError } from '../base/errors.ts';
-import type { Fence } from '../vip/ports.ts';
+import { DoubleFence } from './double-fence.ts';
 import { EbpfFence } from './ebpf-fence.ts';
+import type { HostFence } from './host-fence.ts';
 import { NftFence } from './nft-fence.ts';
 
 export interface ChosenFence {
-  readonly fence: Fence;
+  readonly fence: HostFence;
   readonly reason: string;
 }
 
-/** The eBPF fence where it can be loaded, else the one of nftables. */
+/** Both fences where eBPF can be loaded, else the one of nftables alone. */
 export function createFence(): ChosenFence {
   try {
-    const fence = new EbpfFence();
-    return { fence, reason: 'the kernel runs the eBPF fence' };
+    const fence = new DoubleFence(new EbpfFence(), new NftFence({ beside: true }));
+    return { fence, reason: 'the kernel runs the eBPF fence, and nftables stands beside it' };
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     return { fence: new NftFence(), reason: `no eBPF fence: ${describeError(error)}` };

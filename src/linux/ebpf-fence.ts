@@ -12,7 +12,7 @@ import { assert, defined } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import { parseIp } from '../base/ip.ts';
-import type { Fence, VipPlacement } from '../vip/ports.ts';
+import type { VipPlacement } from '../vip/ports.ts';
 import { WeakHostRule } from './arp-rule.ts';
 import {
   attachTcxFirst,
@@ -44,6 +44,7 @@ import {
   removeFence,
   removeNftFence,
 } from './fence-removal.ts';
+import type { HostFence } from './host-fence.ts';
 import { closeFd, interfaceName } from './libc.ts';
 import { u32 } from './netlink-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
@@ -64,7 +65,7 @@ interface Program {
 }
 type Programs = Readonly<Record<Direction, Program>>;
 
-export class EbpfFence implements Fence {
+export class EbpfFence implements HostFence {
   readonly kind = 'ebpf';
   readonly #socket = new NetlinkSocket(NETLINK_ROUTE);
   readonly #weakHost = new WeakHostRule();
@@ -141,11 +142,27 @@ export class EbpfFence implements Fence {
   }
 
   intact(): boolean {
-    for (const index of this.#guardedLinks) {
-      // A link that is gone lets nothing pass; asking for it costs, and is only done in doubt.
-      if (!this.#guards(index) && interfaceName(index) !== null) return false;
+    return this.#everyLink((index) => this.#guards(index));
+  }
+
+  /**
+   * In how many places (TCX, clsact) the programs stand on every guarded link; looks no further
+   * than for `enough` of them.
+   */
+  lines(enough: number): number {
+    const places = [this.#hasTcx ? 'tcx' : null, 'clsact'] as const;
+    let standing = 0;
+    for (const place of places) {
+      if (place === null || standing >= enough) continue;
+      const holds = (index: number): boolean =>
+        place === 'tcx' ? this.#heads(index) : this.#filters(index) && !this.#preceded(index);
+      if (this.#everyLink(holds)) standing++;
     }
-    return true;
+    return standing;
+  }
+
+  standing(): readonly string[] {
+    return this.#guardedLinks.size > 0 && this.lines(1) > 0 ? [this.kind] : [];
   }
 
   disarm(): void {
@@ -196,11 +213,32 @@ export class EbpfFence implements Fence {
    * Whether our present programs stand on both sides of the interface, first where there is TCX.
    */
   #guards(index: number): boolean {
-    if (!this.#hasTcx) return this.#filters(index);
+    return this.#hasTcx ? this.#heads(index) : this.#filters(index);
+  }
+
+  /** Whether our present programs come first in both TCX chains. */
+  #heads(index: number): boolean {
     return DIRECTIONS.every((direction) => {
       const { id } = this.#programs[direction];
       return queryTcx(index, Tcx[direction])?.ids[0] === id;
     });
+  }
+
+  /** Whether a TCX program of somebody else may end a frame's way before clsact sees it. */
+  #preceded(index: number): boolean {
+    if (!this.#hasTcx) return false;
+    return DIRECTIONS.some((direction) => {
+      const [first] = queryTcx(index, Tcx[direction])?.ids ?? [];
+      return first !== undefined && first !== this.#programs[direction].id;
+    });
+  }
+
+  #everyLink(holds: (index: number) => boolean): boolean {
+    for (const index of this.#guardedLinks) {
+      // A link that is gone lets nothing pass; asking for it costs, and is only done in doubt.
+      if (!holds(index) && interfaceName(index) !== null) return false;
+    }
+    return true;
   }
 
   /** Whether our present programs are clsact's filters as well. */

@@ -3,8 +3,10 @@
  * however it ended. A fence outlives its agent on purpose, so a later one must be able to.
  */
 import { detachTcxById, programName, queryTcx, Tcx } from './bpf.ts';
+import type { Direction } from './fence-program.ts';
 import type { NetlinkSocket } from './netlink-socket.ts';
 import { type NftFamily, nftSync, removeTable, TABLE, tableExists } from './nft.ts';
+import { endKeepers, KEPT_TABLE } from './nft-keeper.ts';
 import { listLinks } from './rtnetlink.ts';
 import {
   DIRECTIONS,
@@ -21,6 +23,15 @@ const NFT_FENCE: readonly NftFamily[] = ['netdev', 'ip'];
 
 export function isFenceProgram(id: number): boolean {
   return programName(id) === PROGRAM_NAME;
+}
+
+/** Whether a TCX program is a fence of ours, by its name or by the filter that holds it as well. */
+export function isOurProgram(
+  socket: NetlinkSocket,
+  place: { readonly index: number; readonly direction: Direction },
+  id: number,
+): boolean {
+  return filterProgramId(socket, place.index, place.direction) === id || isFenceProgram(id);
 }
 
 /** The links on which a fence of ours stands, whichever agent put it there. */
@@ -52,13 +63,16 @@ export function removeFence(socket: NetlinkSocket, index: number): void {
 
 /** Removes the nftables fence; done already is fine. The tables removed, in words. */
 export function removeNftFence(): string[] {
-  return removeTables(NFT_FENCE);
+  const kept = endKeepers() ? [`nft table netdev ${KEPT_TABLE}`] : [];
+  return [...kept, ...removeTables(NFT_FENCE)];
 }
 
 /** Removes our tables of these families where they are; which ones those were, in words. */
 export function removeTables(families: readonly NftFamily[]): string[] {
-  return families.filter(tableExists).map((family) => {
-    nftSync(removeTable(family));
-    return `nft table ${family} ${TABLE}`;
-  });
+  return families
+    .filter((family) => tableExists(family))
+    .map((family) => {
+      nftSync(removeTable(family));
+      return `nft table ${family} ${TABLE}`;
+    });
 }

@@ -97,6 +97,8 @@ export const processControl: (option: number, argument: number) => number =
 export const setScheduler: (pid: number, policy: number, parameters: Int32Array) => number =
   library.func('int sched_setscheduler(int, int, const void *)');
 export const lockAllMemory: (flags: number) => number = library.func('int mlockall(int)');
+/** adjtimex(2); with an empty structure it only tells the state of the clock. */
+export const adjustTime: (timex: Uint8Array) => number = library.func('int adjtimex(void *)');
 /** bpf(2) has no wrapper in the C library. */
 export const syscallBpf: (
   number: number,

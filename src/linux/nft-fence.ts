@@ -4,6 +4,10 @@
  * the agent sends to an address of the loopback: no transaction, so that other programs' rulesets
  * are never disturbed by heartbeats.
  *
+ * The same rules stand twice: in a table that survives its agent, and, where this fence guards
+ * alone, in one that survives others' `nft flush ruleset` (nft-keeper.ts). A frame passes only
+ * where both let it pass.
+ *
  * Weaker than a deadline in one respect: the time is relative, counted from the datagram. So the
  * clock is read right before it is sent, and a pause between the two lengthens the lease by itself.
  */
@@ -11,13 +15,15 @@ import { assert } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import { ipFamily, parseIp } from '../base/ip.ts';
-import type { Fence, VipPlacement } from '../vip/ports.ts';
+import type { VipPlacement } from '../vip/ports.ts';
 import { WeakHostRule } from './arp-rule.ts';
 import { rawNow } from './clock.ts';
 import { fencedLinks, removeFence, removeNftFence } from './fence-removal.ts';
+import type { HostFence } from './host-fence.ts';
 import { check, Errno, sendTo, socket, unless } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { nftInterface, nftSync, replaceTable, setIsEmpty, TABLE, tableExists } from './nft.ts';
+import { endKeepers, KEPT_TABLE, keepTable } from './nft-keeper.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
 const AF_INET = 2;
@@ -36,6 +42,8 @@ const STEPS_MS: readonly Millis[] = Array.from({ length: 190 }, (_, step) =>
 const SLEW_SHARE = 0.9;
 /** Before whatever else sees the frames. */
 const PRIORITY = -500;
+/** The kept table sees a renewal first, and lets the other one see it, too. */
+const KEPT_PRIORITY = -501;
 /** A datagram may wait for its turn on the loopback; then a transaction closes. */
 const SHUT_ATTEMPTS = 3;
 
@@ -43,19 +51,30 @@ const SET = 'lease';
 /** The set's only key, as an expression that nft accepts where it wants one: always 1. */
 const KEY = 'numgen inc mod 1 offset 1';
 
-export class NftFence implements Fence {
+export class NftFence implements HostFence {
   readonly kind = 'nft';
   readonly #socket = check(socket(AF_INET, SOCKET_TYPE, 0), 'open a datagram socket');
   readonly #route = new NetlinkSocket(NETLINK_ROUTE);
-  readonly #weakHost = new WeakHostRule();
+  readonly #weakHost: WeakHostRule | null;
   readonly #datagram = Uint8Array.of(0);
   readonly #to = renewalAddress();
   /** The rules in force as this process set them; null before the first time. */
   #armed: string | null = null;
   /** Whether a former agent's fences have been looked for. */
   #swept = false;
+  readonly #beside: boolean;
+  /** Whether the kept table is part of what is armed. */
+  #kept = false;
 
-  arm(vips: readonly VipPlacement[]): void {
+  /** @param beside another fence of the same agent, which sees to the rest of the host */
+  constructor({ beside = false }: { readonly beside?: boolean } = {}) {
+    this.#weakHost = beside ? null : new WeakHostRule();
+    this.#swept = beside;
+    this.#beside = beside;
+  }
+
+  /** Returns whether it had to set its rules. */
+  arm(vips: readonly VipPlacement[]): boolean {
     const links = listLinks(this.#route);
     for (const { interface: name } of vips) {
       if (links.some((link) => link.name === name)) continue;
@@ -69,38 +88,63 @@ export class NftFence implements Fence {
     // A link that was made anew has lost its rules, though its name is the same.
     const indexes = vips.map((vip) => links.find((link) => link.name === vip.interface)?.index);
     const armed = `${indexes.join(' ')}\n${body}`;
-    if (this.#armed !== armed || (body !== '' && !this.intact())) {
+    const changes = this.#armed !== armed || (body !== '' && !this.intact());
+    if (changes) {
       if (body !== '') nftSync(replaceTable('netdev', body) + replaceTable('ip', senderRules()));
       else removeNftFence();
+      this.#kept =
+        body !== '' && !this.#beside && keepTable('netdev', fenceRules(vips, KEPT_PRIORITY));
       this.#armed = armed;
     }
-    this.#weakHost.set(vips);
+    this.#weakHost?.set(vips);
     if (!this.#swept) this.#takeOver();
+    return changes;
   }
 
-  open(deadline: Millis): void {
+  /** Whether a renewal has arrived and has not run out. */
+  isOpen(): boolean {
+    return !setIsEmpty('netdev', SET);
+  }
+
+  standing(): readonly string[] {
+    return this.#armed !== null && this.intact() ? [this.kind] : [];
+  }
+
+  /** Its rules count nothing. */
+  drops(): null {
+    return null;
+  }
+
+  /** Returns whether enough time was left to open it. */
+  open(deadline: Millis): boolean {
     const leftMs = (deadline - rawNow()) * SLEW_SHARE;
     const step = STEPS_MS.findLastIndex((stepMs) => stepMs <= leftMs);
     this.#send(SHUT_PORT + step + 1);
+    return step >= 0;
   }
 
   shut(): void {
-    if (!tableExists('netdev')) return;
+    const stands = tableExists('netdev');
+    if (!stands && !this.#kept) return;
     for (let attempt = 0; attempt < SHUT_ATTEMPTS; attempt++) {
       this.#send(SHUT_PORT);
-      if (setIsEmpty('netdev', SET)) return;
+      if (!this.#anyOpen()) return;
     }
-    nftSync(`flush set netdev ${TABLE} ${SET}\n`);
+    if (stands) nftSync(`flush set netdev ${TABLE} ${SET}\n`);
+    if (this.#kept) endKeepers();
   }
 
   intact(): boolean {
-    return this.#armed === null || (tableExists('netdev') && tableExists('ip'));
+    if (this.#armed === null) return true;
+    const kept = !this.#kept || tableExists('netdev', KEPT_TABLE);
+    return kept && tableExists('netdev') && tableExists('ip');
   }
 
   disarm(): void {
     removeNftFence();
+    this.#kept = false;
     this.#armed = null;
-    this.#weakHost.set([]);
+    this.#weakHost?.set([]);
   }
 
   /** A former agent's eBPF fences would keep the VIPs mute for ever. */
@@ -110,6 +154,11 @@ export class NftFence implements Fence {
       for (const index of fencedLinks(this.#route)) removeFence(this.#route, index);
     });
     this.#swept = true;
+  }
+
+  #anyOpen(): boolean {
+    if (!setIsEmpty('netdev', SET)) return true;
+    return this.#kept && !setIsEmpty('netdev', SET, KEPT_TABLE);
   }
 
   #send(port: number): void {
@@ -129,12 +178,13 @@ function renewalAddress(): Buffer {
   return address;
 }
 
-function fenceRules(vips: readonly VipPlacement[]): string {
+function fenceRules(vips: readonly VipPlacement[], priority = PRIORITY): string {
   if (vips.length === 0) return '';
   const links = [...new Set(vips.map((vip) => vip.interface))];
   const guards = links.map((link, place) => {
     const here = vips.filter((vip) => vip.interface === link);
-    return guardChain('ingress', link, place, here) + guardChain('egress', link, place, here);
+    const chain = { link, place, priority };
+    return guardChain('ingress', chain, here) + guardChain('egress', chain, here);
   });
   const renewals = STEPS_MS.map((stepMs, step) => {
     const port = SHUT_PORT + step + 1;
@@ -147,10 +197,9 @@ function fenceRules(vips: readonly VipPlacement[]): string {
   }
   chain renew {
     udp dport ${SHUT_PORT} delete @${SET} { ${KEY} }
-${renewals.join('')}    drop
-  }
+${renewals.join('')}${priority === PRIORITY ? '    drop\n' : ''}  }
   chain loopback {
-    type filter hook ingress device "lo" priority ${PRIORITY}; policy accept;
+    type filter hook ingress device "lo" priority ${priority}; policy accept;
     ip daddr ${RENEWAL_ADDRESS} goto renew
   }
   chain leased {
@@ -162,8 +211,11 @@ ${guards.join('')}`;
 
 function guardChain(
   hook: 'ingress' | 'egress',
-  link: string,
-  place: number,
+  {
+    link,
+    place,
+    priority,
+  }: { readonly link: string; readonly place: number; readonly priority: number },
   vips: readonly VipPlacement[],
 ): string {
   const [side, neighbour] = hook === 'ingress' ? ['daddr', '135'] : ['saddr', '136'];
@@ -182,7 +234,7 @@ function guardChain(
     ];
   });
   return `  chain ${hook}${place} {
-    type filter hook ${hook} device ${nftInterface(link)} priority ${PRIORITY}; policy accept;
+    type filter hook ${hook} device ${nftInterface(link)} priority ${priority}; policy accept;
 ${rules.map((rule) => `    ${rule}\n`).join('')}  }
 `;
 }

@@ -15,7 +15,7 @@ export const TABLE = 'holdfast';
 /** Longest that a transaction may take before it counts as failed. */
 const TIMEOUT_MS = 10_000;
 
-const NETLINK_NETFILTER = 12;
+export const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h, nf_tables.h */
 const NFT_MSG_GETTABLE = (10 << 8) | 1;
 const NFT_MSG_GETSETELEM = (10 << 8) | 13;
@@ -65,16 +65,16 @@ export function nftInterface(name: string): string {
   return `"${name}"`;
 }
 
-/** Whether our table of this family is there; asks the kernel, without the binary. */
-export function tableExists(family: NftFamily): boolean {
+/** Whether a table of ours is there; asks the kernel, without the binary. */
+export function tableExists(family: NftFamily, name = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   try {
     // struct nfgenmsg: family, version, resource id.
     const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
-    const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(TABLE))]);
+    const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(name))]);
     // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
     const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
-    const what = `look for the nft table ${family} ${TABLE}`;
+    const what = `look for the nft table ${family} ${name}`;
     return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
   } finally {
     socket.close();
@@ -84,12 +84,12 @@ export function tableExists(family: NftFamily): boolean {
 /**
  * Whether a set of our table of this family has no element; asks the kernel, without the binary.
  */
-export function setIsEmpty(family: NftFamily, set: string): boolean {
+export function setIsEmpty(family: NftFamily, set: string, table = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   try {
     const payload = Buffer.concat([
       Uint8Array.of(NftFamily[family], 0, 0, 0),
-      attribute(NFTA_LIST_TABLE, cString(TABLE)),
+      attribute(NFTA_LIST_TABLE, cString(table)),
       attribute(NFTA_LIST_SET, cString(set)),
     ]);
     const what = `look into the nft set ${set}`;

@@ -30,7 +30,7 @@ import type {
 const PASS_EVERY_MS: Millis = 1000;
 /** While something desired is not held, a renewal looks again after this time. */
 const RETRY_EVERY_MS: Millis = 100;
-/** A fence that was taken away is put back at most once in this time: no fight at full speed. */
+/** A fence that is taken away again within this time stays away as long: no fight at full speed. */
 const FENCE_RETRY_MS: Millis = 1000;
 /** Two refreshes may be missed before the kernel drops an address that is still leased. */
 const SPARE_LIFETIME_SECONDS = 2;
@@ -74,6 +74,7 @@ export interface VipCounters extends OwnCounters {
 interface HeldVip {
   readonly vip: VipPlacement;
   readonly epoch: number;
+  readonly claimedAt: Millis;
 }
 
 interface Report {
@@ -103,6 +104,7 @@ export class VipController {
   #deadline: Millis = 0;
   #nextPassAt: Millis = Number.NEGATIVE_INFINITY;
   #refreshAt: Millis = Number.NEGATIVE_INFINITY;
+  #fenceLostAt: Millis = Number.NEGATIVE_INFINITY;
   #fenceRetryAt: Millis = Number.NEGATIVE_INFINITY;
   /** The last trouble with the fence, to log it once. */
   #fenceTrouble: string | null = null;
@@ -237,12 +239,7 @@ export class VipController {
       this.#arm(table.links());
       return;
     }
-    if (this.#held.size > 0 && !fence.intact()) {
-      this.#counters.fenceLosses++;
-      this.#fenceRetryAt = clock.now() + FENCE_RETRY_MS;
-      this.#parts.log.error('vip.fence-missing', { fence: fence.kind });
-      this.#letGo('fence-missing');
-    }
+    if (this.#held.size > 0 && !fence.intact()) this.#dropUnguarded();
     const links = table.links();
     const trouble = clock.now() < this.#fenceRetryAt ? 'fence-missing' : this.#arm(links);
     if (trouble === null) this.#reconcile(links);
@@ -250,6 +247,17 @@ export class VipController {
       this.#letGo(trouble);
       this.#nextPassAt = clock.now() + RETRY_EVERY_MS;
     }
+  }
+
+  /** Others took the fence away: everything goes at once, and may come back behind a new one. */
+  #dropUnguarded(): void {
+    const { clock, fence, log } = this.#parts;
+    const now = clock.now();
+    this.#counters.fenceLosses++;
+    if (now - this.#fenceLostAt < FENCE_RETRY_MS) this.#fenceRetryAt = now + FENCE_RETRY_MS;
+    this.#fenceLostAt = now;
+    log.error('vip.fence-missing', { fence: fence.kind });
+    this.#letGo('fence-missing');
   }
 
   #reconcile(links: readonly Link[]): void {
@@ -330,7 +338,7 @@ export class VipController {
     }
     fence.open(this.#deadline);
     const former = this.#held.get(vip.address);
-    this.#held.set(vip.address, { vip, epoch: hold.epoch });
+    this.#held.set(vip.address, { vip, epoch: hold.epoch, claimedAt: former?.claimedAt ?? now });
     this.#announcing.begin(vip, { ...link, mac });
     if (former !== undefined) {
       this.#counters.repairs++;
@@ -338,7 +346,9 @@ export class VipController {
       return;
     }
     this.#counters.claims++;
-    log.info('vip.claimed', { ...vip, epoch: hold.epoch, reason: this.#desired.reason });
+    const leaseLeftMs = Math.round(this.#deadline - now);
+    const { reason } = this.#desired;
+    log.info('vip.claimed', { ...vip, term: hold.epoch, leaseLeftMs, reason });
     this.#tell({
       address: vip.address,
       held: true,
@@ -371,8 +381,7 @@ export class VipController {
       }
     };
     attempt(() => fence.shut());
-    const late = this.#held.size > 0 && this.#parts.clock.now() >= this.#deadline;
-    if (late && this.#desired.hold !== null) this.#counters.lateDrops++;
+    this.#noteLateDrop();
     // What is known to be held goes first: it needs no list from the kernel.
     for (const address of [...this.#held.keys()]) attempt(() => this.#withdraw(address, reason));
     attempt(() => {
@@ -380,6 +389,15 @@ export class VipController {
     });
     for (const vip of this.#desired.vips) this.#explain(vip.address, reason);
     if (failures.length > 0) throw cannotLetGo(failures[0]);
+  }
+
+  /** The lease ended while something was held: the kernel's fence stood in for this process. */
+  #noteLateDrop(): void {
+    const lateMs = Math.round(this.#parts.clock.now() - this.#deadline);
+    const { hold } = this.#desired;
+    if (this.#held.size === 0 || hold === null || lateMs < 0) return;
+    this.#counters.lateDrops++;
+    this.#parts.log.warn('vip.fence-expired', { term: hold.epoch, lateMs });
   }
 
   #withdraw(address: string, reason: string): void {
@@ -393,7 +411,10 @@ export class VipController {
       return;
     }
     this.#counters.withdrawals++;
-    log.info('vip.withdrawn', { address, epoch: held.epoch, reason });
+    const now = this.#parts.clock.now();
+    const heldMs = Math.round(now - held.claimedAt);
+    const leaseLeftMs = Math.round(this.#deadline - now);
+    log.info('vip.withdrawn', { address, term: held.epoch, heldMs, leaseLeftMs, reason });
     this.#tell({ address, held: false, reason, epoch: held.epoch });
   }
 

@@ -41,6 +41,7 @@ export class Rivals {
   readonly #strangers = new Map<string, Stranger>();
   #again: Timer | null = null;
   #looking = false;
+  #conflicts = 0;
   #stopped = false;
 
   constructor(parts: RivalParts) {
@@ -86,6 +87,11 @@ export class Rivals {
     );
   }
 
+  /** How often a stranger was found to answer for a VIP. */
+  conflicts(): number {
+    return this.#conflicts;
+  }
+
   stop(): void {
     this.#stopped = true;
     this.#again?.cancel();
@@ -116,6 +122,7 @@ export class Rivals {
     if (before?.mac === mac) return;
     const blocks = !holds(address);
     this.#strangers.set(address, { mac, blocks });
+    this.#conflicts++;
     log.error('vip.stranger', { address, mac, blocks });
     onChange();
   }

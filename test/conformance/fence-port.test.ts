@@ -1,8 +1,9 @@
-/** One suite for the fence's port, on both guards that the kernel offers. Needs root. */
+/** One suite for the fence's port, on each guard that the kernel offers, and both. Needs root. */
 import assert from 'node:assert/strict';
 import { after, afterEach, describe, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { rawNow } from '../../src/linux/clock.ts';
+import { DoubleFence } from '../../src/linux/double-fence.ts';
 import { EbpfFence } from '../../src/linux/ebpf-fence.ts';
 import { NftFence } from '../../src/linux/nft-fence.ts';
 import { EVERY_ANSWER, fenceBench, V4, VIPS } from './fence-bench.ts';
@@ -11,11 +12,16 @@ import { run } from './netns.ts';
 const { answers, announce, answersElsewhere, learnsHolder, close } = fenceBench();
 after(close);
 
-const guards = { ebpf: () => new EbpfFence(), nft: () => new NftFence() };
+const guards = {
+  ebpf: () => new EbpfFence(),
+  nft: () => new NftFence(),
+  double: () => new DoubleFence(new EbpfFence(), new NftFence({ beside: true })),
+};
 
 for (const [kind, otherKind] of [
   ['ebpf', 'nft'],
   ['nft', 'ebpf'],
+  ['double', 'nft'],
 ] as const) {
   describe(`the ${kind} fence`, () => {
     let fence = guards[kind]();

@@ -7,8 +7,17 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import {
+  attachTcxFirst,
+  detachTcxById,
+  loadClassifier,
+  programId,
+  Tcx,
+} from '../../src/linux/bpf.ts';
+import { assemble, exit, moveValue } from '../../src/linux/bpf-assembler.ts';
 import { sweep } from '../../src/linux/cleanup.ts';
-import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf } from './netns.ts';
+import { interfaceIndex } from '../../src/linux/libc.ts';
+import { addNamespace, cable, enterFreshNamespace, inNamespace, macOf, run } from './netns.ts';
 import { answerKind, questions, Wire } from './wire.ts';
 
 const LEASE_MS = 250;
@@ -23,9 +32,12 @@ cable('eth0', peer, { v4: '10.77.0', v6: 'fd77' });
 const wire = inNamespace(peer, () => new Wire('eth0'));
 const mac = inNamespace(peer, () => macOf('eth0'));
 const peerMac = macOf('eth0');
+const eth0 = interfaceIndex('eth0');
+/** Ids of the programs that a test has put before the fence. */
+const foreign: number[] = [];
 after(() => wire.close());
 
-async function startHolder(fence: 'ebpf' | 'nft'): Promise<ChildProcess> {
+async function startHolder(fence: 'ebpf' | 'nft' | 'double'): Promise<ChildProcess> {
   const vips = VIPS.map((address) => ({ address, interface: 'eth0' }));
   const options = { vips, fence, leaseMs: LEASE_MS, renewEveryMs: RENEW_EVERY_MS };
   const entry = new URL('./holder.ts', import.meta.url).pathname;
@@ -69,24 +81,56 @@ const EVERY_ANSWER = [
   'fd77::100 ping',
 ];
 
-for (const [fence, signal] of [
-  ['ebpf', 'SIGSTOP'],
-  ['ebpf', 'SIGKILL'],
-  ['nft', 'SIGSTOP'],
-  ['nft', 'SIGKILL'],
-] as const) {
-  test(`${fence}: the VIP is silent within the lease after ${signal} of its holder`, async (t) => {
+type Signal = 'SIGSTOP' | 'SIGKILL';
+
+/** A program of somebody else that lets everything pass and ends the chain. */
+function putForeignProgramFirst(): void {
+  const program = loadClassifier(assemble([moveValue(0, 0), exit()]), 'foreign');
+  for (const hook of [Tcx.ingress, Tcx.egress]) attachTcxFirst(eth0, program, hook);
+  foreign.push(programId(program));
+}
+
+/** What others do to the fence; each right after the signal, so that the holder cannot mend it. */
+const interference = {
+  nothing: () => undefined,
+  'nft flush ruleset': () => void run('nft flush ruleset'),
+  'tc qdisc del clsact': () => void run('tc qdisc del dev eth0 clsact'),
+  'a foreign TCX program put first': putForeignProgramFirst,
+  'a foreign TCX program put first and clsact deleted': () => {
+    putForeignProgramFirst();
+    run('tc qdisc del dev eth0 clsact');
+  },
+} as const;
+
+type Interference = keyof typeof interference;
+type Case = readonly ['ebpf' | 'nft' | 'double', Signal, Interference];
+
+const all = Object.keys(interference) as Interference[];
+const cases: readonly Case[] = (['SIGSTOP', 'SIGKILL'] as const).flatMap((signal) => [
+  ['ebpf', signal, 'nothing'],
+  ['nft', signal, 'nothing'],
+  ['nft', signal, 'nft flush ruleset'],
+  ...all.map((then): Case => ['double', signal, then]),
+]);
+
+for (const [fence, signal, then] of cases) {
+  const story = then === 'nothing' ? signal : `${signal} and ${then}`;
+  test(`${fence}: the VIP is silent within the lease after ${story}`, async (t) => {
     const holder = await startHolder(fence);
     try {
-      const before = await interrogate(300);
-      assert.deepEqual([...before.keys()].sort(), EVERY_ANSWER);
+      const asked = await interrogate(300);
+      assert.deepEqual([...asked.keys()].sort(), EVERY_ANSWER);
 
+      const signalledMs = performance.now();
       holder.kill(signal);
+      interference[then]();
+      const askedMs = performance.now() - signalledMs;
       const after = await interrogate(600);
 
       for (const [kind, lastMs] of after) {
-        assert.ok(lastMs <= LEASE_MS, `${kind} was answered ${lastMs} ms after ${signal}`);
-        t.diagnostic(`${kind}: last answer ${lastMs.toFixed(0)} ms after ${signal}`);
+        const mute = askedMs + lastMs;
+        assert.ok(mute <= LEASE_MS, `${kind} was answered ${mute} ms after ${story}`);
+        t.diagnostic(`${kind}: last answer ${mute.toFixed(0)} ms after ${story}`);
       }
     } finally {
       const gone = holder.signalCode === null ? once(holder, 'exit') : null;
@@ -94,6 +138,9 @@ for (const [fence, signal] of [
       await gone;
       // What one kind of fence left shut must not vouch for the other.
       sweep();
+      for (const id of foreign.splice(0)) {
+        for (const hook of [Tcx.ingress, Tcx.egress]) detachTcxById(eth0, id, hook);
+      }
     }
   });
 }

@@ -6,6 +6,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { silentLogger } from '../../src/base/log.ts';
 import { createAddressTable } from '../../src/linux/address-table.ts';
 import { rawNow } from '../../src/linux/clock.ts';
+import { DoubleFence } from '../../src/linux/double-fence.ts';
 import { EbpfFence } from '../../src/linux/ebpf-fence.ts';
 import { NftFence } from '../../src/linux/nft-fence.ts';
 import { createPacketLink } from '../../src/linux/packet-link.ts';
@@ -15,17 +16,22 @@ import type { VipPlacement } from '../../src/vip/ports.ts';
 
 interface Arguments {
   readonly vips: readonly VipPlacement[];
-  readonly fence: 'ebpf' | 'nft';
+  readonly fence: 'ebpf' | 'nft' | 'double';
   readonly leaseMs: number;
   readonly renewEveryMs: number;
 }
 
 const { vips, fence, leaseMs, renewEveryMs } = JSON.parse(process.argv[2] ?? '') as Arguments;
+const fences = {
+  ebpf: () => new EbpfFence(),
+  nft: () => new NftFence(),
+  double: () => new DoubleFence(new EbpfFence(), new NftFence({ beside: true })),
+};
 const clock = systemClock(rawNow);
 const controller = new VipController({
   clock,
   table: createAddressTable(clock),
-  fence: fence === 'ebpf' ? new EbpfFence() : new NftFence(),
+  fence: fences[fence](),
   link: createPacketLink(clock, probeCodec),
   log: silentLogger,
   marginMs: 60,

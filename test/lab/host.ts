@@ -25,6 +25,12 @@ export interface Fetched {
   readonly tookMs: number;
 }
 
+export interface HostOptions {
+  readonly ipv6: boolean;
+  /** Put before the command that starts the agent. */
+  readonly agentWrapper?: readonly string[];
+}
+
 export class Host {
   readonly name: string;
   readonly namespace: string;
@@ -36,10 +42,14 @@ export class Host {
   /** The program that runs here. */
   program = launcher;
   readonly directory: string;
+  /** Put before the command that starts the agent. */
+  readonly #agentWrapper: readonly string[];
   readonly #children = new Set<Child>();
   #agent: Child | null = null;
 
-  constructor(footprint: Footprint, name: string, number: number, ipv6: boolean) {
+  constructor(footprint: Footprint, name: string, number: number, options: HostOptions) {
+    const { ipv6, agentWrapper = [] } = options;
+    this.#agentWrapper = agentWrapper;
     this.name = name;
     this.namespace = `${footprint.prefix}${name}`;
     this.mac = `02:00:00:4d:00:0${number}`;
@@ -142,7 +152,14 @@ export class Host {
   /** Starts the agent and waits until it takes admin connections. */
   async startAgent(args: readonly string[] = []): Promise<Child> {
     if (this.agentRuns) throw new Error(`an agent runs on ${this.name} already`);
-    const argv = [this.program, 'agent', '--data-dir', this.dataDir, ...args];
+    const argv = [
+      ...this.#agentWrapper,
+      this.program,
+      'agent',
+      '--data-dir',
+      this.dataDir,
+      ...args,
+    ];
     const agent = this.spawn(argv, { log: 'agent' });
     this.#agent = agent;
     await until(

@@ -5,6 +5,7 @@
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { DiskKind } from './disk.ts';
 import { Switch } from './faults.ts';
 import { Host } from './host.ts';
@@ -28,6 +29,8 @@ export interface LabOptions {
   readonly disks?: DiskKind;
   /** The launcher of the Holdfast that the hosts run at first (default: the built one). */
   readonly program?: string;
+  /** False: the kernel refuses bpf(2) to the agents, which then have the nftables fence alone. */
+  readonly bpf?: boolean;
 }
 
 export interface Lab {
@@ -66,10 +69,12 @@ const observerStation: Station = {
 };
 const vip4 = '10.77.0.100';
 const vip6 = 'fd77::100';
+const withoutBpf = fileURLToPath(new URL('without-bpf.ts', import.meta.url));
 let labsMade = 0;
 
 export async function createLab(options: LabOptions = {}): Promise<Lab> {
-  const { hosts = 3, ipv6 = false, disks } = options;
+  const { hosts = 3, ipv6 = false, disks, bpf = true } = options;
+  const agentWrapper = bpf ? [] : [process.execPath, withoutBpf];
   requireRoot();
   sweepDeadLabs();
   const sequence = ++labsMade;
@@ -81,7 +86,9 @@ export async function createLab(options: LabOptions = {}): Promise<Lab> {
   try {
     mkdirSync(footprint.directory, { recursive: true, mode: 0o755 });
     const names = [...Array.from({ length: hosts }, (_, i) => `n${i + 1}`), 'client'];
-    const stations = names.map((name, i) => new Host(footprint, name, i + 1, ipv6));
+    const stations = names.map(
+      (name, i) => new Host(footprint, name, i + 1, { ipv6, agentWrapper }),
+    );
     const switchNamespace = `${footprint.prefix}switch`;
     await wire(switchNamespace, stations, ipv6);
     for (const station of stations) station.program = options.program ?? station.program;

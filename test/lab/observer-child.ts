@@ -1,13 +1,14 @@
 /**
- * The observer's program. It runs in the switch, asks every 5 ms who has each VIP, knocks every
- * 10 ms at each host's MAC for it, and writes down every claim with its time and the port it came
- * by. The faults of the lab stand between ports, never between the observer and a port: a host
- * that is cut off is still asked.
+ * The observer's program. It runs in the switch, asks every 5 ms who has each VIP, knocks at each
+ * host's MAC for it (an echo every 10 ms, a TCP segment every 20 ms), and writes down every claim
+ * with its time and the port it came by. The faults of the lab stand between ports, never between
+ * the observer and a port: a host that is cut off is still asked.
  */
+import { apiServerPort } from './api-server.ts';
 import { monotonicMs } from './clock.ts';
 import { PacketTap } from './packet-tap.ts';
 import { sendEvent, serveStation, stationConfig, takePrecedence } from './station-child.ts';
-import { type Claim, claimOf, knock, question, type Station } from './wire.ts';
+import { type Claim, claimOf, knock, knockTcp, question, type Station } from './wire.ts';
 
 export interface ObserverConfig {
   readonly vips: readonly string[];
@@ -32,6 +33,7 @@ export interface Record {
 /** How often each VIP is asked for; the resolution of everything that the observer says. */
 const questionEveryMs = 5;
 const knockEveryQuestions = 2;
+const knockTcpEveryQuestions = 4;
 /**
  * A VIP for which so many questions found no answer is reported as unheld. Questions are counted
  * and not time, so that a pause of the observer itself is not taken for a silence of the holder.
@@ -43,6 +45,9 @@ const tap = new PacketTap();
 const vips = new Set(config.vips);
 const hostOfPort = new Map(config.ports.map(({ index, host }) => [index, host]));
 const questions = config.vips.map((vip) => question(config.self, vip));
+const segments = config.ports.flatMap(({ mac }) =>
+  config.vips.map((vip) => knockTcp(config.self, mac, vip, apiServerPort)),
+);
 const records: Record[] = [];
 const holder = new Map<string, { host: string | null; at: number; round: number }>();
 let round = 0;
@@ -57,6 +62,8 @@ function ask(): void {
       tap.send(config.bridgeIndex, knock(config.self, mac, vip, round));
     }
   }
+  if (round % knockTcpEveryQuestions === 0)
+    for (const frame of segments) tap.send(config.bridgeIndex, frame);
 }
 
 function note(record: Record): void {

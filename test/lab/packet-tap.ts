@@ -1,11 +1,13 @@
 /**
- * Every ARP, ICMP and ICMPv6 frame that enters this network namespace by any interface, with the
- * kernel's time of arrival and the interface it came by; and a way to send frames by one of them.
+ * Every ARP, ICMP and ICMPv6 frame, and every TCP answer to the observer's knocks, that enters this
+ * network namespace by any interface, with the kernel's time of arrival and the interface it came
+ * by; and a way to send frames by one of them.
  *
  * A tap for all protocols on the ports of a bridge sees frames before the bridge does, so also what
  * the switch then drops. packet(7), <linux/if_packet.h>, <linux/filter.h>.
  */
 import koffi from 'koffi';
+import { knockId } from './wire.ts';
 
 const libc = koffi.load('libc.so.6');
 const socket = libc.func('int socket(int, int, int)');
@@ -55,17 +57,23 @@ function checked(result: number, call: string): number {
   return result;
 }
 
-/** `ether proto arp or (ip proto icmp) or (ip6 next header icmp6)`, as classic BPF. */
+/** `arp or icmp or icmp6 or (tcp dst port knockId)`, without IP options, as classic BPF. */
 function relevantFrames(): Buffer {
   const steps: readonly (readonly [number, number, number, number])[] = [
     [0x28, 0, 0, 12],
-    [0x15, 6, 0, 0x0806],
-    [0x15, 0, 2, 0x0800],
+    [0x15, 12, 0, 0x0806],
+    [0x15, 0, 5, 0x0800],
     [0x30, 0, 0, 23],
-    [0x15, 3, 4, 1],
-    [0x15, 0, 3, 0x86dd],
+    [0x15, 9, 0, 1],
+    [0x15, 0, 9, 6],
+    [0x28, 0, 0, 36],
+    [0x05, 0, 0, 5],
+    [0x15, 0, 6, 0x86dd],
     [0x30, 0, 0, 20],
-    [0x15, 0, 1, 58],
+    [0x15, 3, 0, 58],
+    [0x15, 0, 3, 6],
+    [0x28, 0, 0, 56],
+    [0x15, 0, 1, knockId],
     [0x06, 0, 0, snapBytes],
     [0x06, 0, 0, 0],
   ];

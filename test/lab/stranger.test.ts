@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './clock.ts';
 import { Cluster } from './cluster.ts';
+import { metric, metricsOf } from './endpoints.ts';
 import { createLab } from './lab.ts';
 import { must } from './shell.ts';
 
@@ -28,6 +29,7 @@ test('a leader does not claim a VIP that a stranger answers for, and says who it
     assert.match(refused.self.reason, /a stranger, 02:00:00:4d:00:[0-9a-f]{2}, answers for/);
     assert.match(refused.warnings.join('\n'), /which is no member/);
     assert.equal(refused.vips[0]?.heldHere, false);
+    assert.equal(metric(await metricsOf(host), 'holdfast_vip_conflicts_total'), 1);
     assert.doesNotMatch(host.agentLog.split('vip.stranger').at(-1) ?? '', /vip\.claimed/);
 
     await must([...atStranger, 'del', `${lab.vip}/24`, 'dev', 'eth0']);

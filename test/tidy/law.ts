@@ -172,6 +172,11 @@ export const law: readonly Room[] = [
     why: 'status answers with the agent down, from the kernel and the data directory',
   },
   {
+    room: 'cli/doctor',
+    may: ['linux', 'vip', 'agent/placement.ts'],
+    why: 'doctor looks at this host itself, and places the VIPs as the agent would',
+  },
+  {
     room: 'cli/commands/cleanup.ts',
     may: ['linux'],
     why: 'cleanup sweeps the kernel without an agent',

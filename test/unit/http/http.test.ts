@@ -20,13 +20,16 @@ const FACTS: HttpFacts = {
     appliedIndex: 39,
     members: { voter: 3, learner: 0, witness: 0 },
     proposals: 12,
+    leaderChanges: 4,
   },
   vips: [{ address: '10.0.0.100', heldHere: true, transitions: 5 }],
   leaseRemainingMs: 250,
   timing: { promiseMs: 230, delayMs: 4, changes: 1 },
-  fenceRenewals: 1_000,
+  fence: { renewals: 1_000, misses: 2, expiries: 3, droppedFrames: 7, standing: ['ebpf', 'nft'] },
   announcements: 14,
-  conflicts: 3,
+  announcementsFailed: 5,
+  conflicts: 6,
+  repairs: 8,
   frontends: [
     {
       name: 'api',
@@ -138,7 +141,16 @@ suite('/metrics', () => {
       'holdfast_vip_transitions_total{vip="10.0.0.100"}': 5,
       holdfast_lease_remaining_seconds: 0.25,
       holdfast_fence_renewals_total: 1_000,
+      holdfast_leader_changes_total: 4,
+      holdfast_fence_misses_total: 2,
+      holdfast_fence_expiries_total: 3,
+      holdfast_fence_dropped_frames_total: 7,
+      'holdfast_fence_standing{kind="ebpf"}': 1,
+      'holdfast_fence_standing{kind="nft"}': 1,
       holdfast_arp_announcements_total: 14,
+      holdfast_arp_announcements_failed_total: 5,
+      holdfast_vip_conflicts_total: 6,
+      holdfast_vip_repairs_total: 8,
       'holdfast_frontend_clients{frontend="api"}': 2,
       'holdfast_frontend_accepted_total{frontend="api"}': 90,
       'holdfast_frontend_unserved_total{frontend="api"}': 1,
@@ -173,12 +185,15 @@ suite('/metrics', () => {
 
   test('follows the facts: totals are not added up, what has left is gone', async () => {
     await scrape();
-    world.facts = { ...FACTS, vips: [], fenceRenewals: 1_001, frontends: [] };
+    const fence = { ...FACTS.fence, renewals: 1_001, standing: [] };
+    world.facts = { ...FACTS, vips: [], fence, frontends: [] };
     const samples = await scrape();
     world.facts = FACTS;
 
     assert.equal(samples.get('holdfast_fence_renewals_total'), 1_001);
-    const left = [...samples.keys()].filter((name) => /vip_held|backend|frontend/.test(name));
+    const left = [...samples.keys()].filter((name) =>
+      /vip_held|backend|frontend|standing/.test(name),
+    );
     assert.deepEqual(left, []);
   });
 

@@ -282,10 +282,25 @@ test('an address that somebody removed is back and announced at once', () => {
 });
 
 test('without its fence it lets go at once, and claims again behind a new one', () => {
-  const { clock, kernel, controller } = holding();
+  const { clock, kernel, controller, transitions } = holding();
   kernel.removeFence();
 
   controller.renew(430);
+  assert.deepEqual(kernel.told().slice(0, 4), [
+    'shut',
+    'del 10.0.0.100',
+    'guard 10.0.0.100@eth0',
+    'add 10.0.0.100 dev eth0 valid_lft 3',
+  ]);
+  assert.deepEqual(transitions, [
+    '10.0.0.100 gone in 7: fence-missing',
+    '10.0.0.100 held in 7: leader',
+  ]);
+
+  clock.advance(100);
+  kernel.told();
+  kernel.removeFence();
+  controller.renew(clock.now() + 400);
   assert.deepEqual(kernel.told(), ['shut', 'del 10.0.0.100']);
   assert.equal(controller.view()[0]?.reason, 'fence-missing');
 
@@ -299,7 +314,7 @@ test('without its fence it lets go at once, and claims again behind a new one', 
     'guard 10.0.0.100@eth0',
     'add 10.0.0.100 dev eth0 valid_lft 3',
   ]);
-  assert.equal(controller.counters().fenceLosses, 1);
+  assert.equal(controller.counters().fenceLosses, 2);
 });
 
 test('an interface that is missing or down is waited for', () => {

@@ -1,0 +1,100 @@
+/** What metrics, log and status tell of the lease and its fence, held against what was done. */
+import assert from 'node:assert/strict';
+import { fileURLToPath } from 'node:url';
+import { lasting, until } from './clock.ts';
+import { metric, metricsOf } from './endpoints.ts';
+import type { Host } from './host.ts';
+import { type Scene, scenarios } from './scene.ts';
+
+const scenario = scenarios({});
+const foreignProgram = fileURLToPath(new URL('foreign-program-child.ts', import.meta.url));
+
+async function value(host: Host, name: string, labels: readonly string[] = []): Promise<number> {
+  return metric(await metricsOf(host), `holdfast_${name}`, labels) ?? Number.NaN;
+}
+
+/** Waits until a counter stands `by` above what it was. */
+async function grown(host: Host, name: string, before: number, by: number): Promise<void> {
+  await until(async () => (await value(host, name)) >= before + by, {
+    timeoutMs: 5_000,
+    what: `holdfast_${name} on ${host.name} to grow by ${by} from ${before}`,
+  });
+}
+
+async function cast(scene: Scene): Promise<{ readonly holder: Host; readonly follower: Host }> {
+  const holder = await scene.holder();
+  const follower = scene.lab.hosts.find((host) => host !== holder);
+  assert.ok(follower !== undefined);
+  return { holder, follower };
+}
+
+scenario('the holder renews its fence, the others drop what is sent to them', async (scene) => {
+  const { holder, follower } = await cast(scene);
+  const renewals = await value(holder, 'fence_renewals_total');
+  const dropped = await value(follower, 'fence_dropped_frames_total');
+
+  await grown(holder, 'fence_renewals_total', renewals, 10);
+  await grown(follower, 'fence_dropped_frames_total', dropped, 100);
+
+  assert.equal(await value(follower, 'fence_renewals_total'), 0);
+  assert.equal(await value(follower, 'lease_remaining_seconds'), 0);
+  const left = await value(holder, 'lease_remaining_seconds');
+  assert.ok(left > 0 && left < 0.4, `${left} s`);
+  for (const host of [holder, follower]) {
+    assert.equal(await value(host, 'fence_standing', ['ebpf']), 1);
+    assert.equal(await value(host, 'fence_standing', ['nft']), 1);
+    assert.ok((await value(host, 'event_loop_delay_p99_seconds')) < 0.2);
+    const { self, vips } = await scene.cluster.status(host);
+    assert.deepEqual(self.fences, ['ebpf', 'nft', 'lifetime']);
+    const why =
+      host === holder ? /leads term \d+ with the lease/ : new RegExp(`${holder.name} lea`);
+    assert.match(vips[0]?.reason ?? '', why);
+  }
+});
+
+scenario('a fence that is bypassed is a miss, and the VIP is back at once', async (scene) => {
+  const { holder } = await cast(scene);
+  const misses = await value(holder, 'fence_misses_total');
+  const announced = await value(holder, 'arp_announcements_total');
+
+  await holder.exec([process.execPath, foreignProgram, 'attach']);
+  await grown(holder, 'fence_misses_total', misses, 1);
+  await holder.exec([process.execPath, foreignProgram, 'detach']);
+
+  assert.equal(await scene.observer.waitForHolder(scene.lab.vip, 2_000), holder.name);
+  await grown(holder, 'arp_announcements_total', announced, 2);
+  assert.match(holder.agentLog, /vip\.fence-missing fence=ebpf\+nft/);
+  assert.match(holder.agentLog, /vip\.withdrawn .*term=\d+ heldMs=\d+ .*reason=fence-missing/);
+});
+
+scenario('an address that somebody removes is a repair', async (scene) => {
+  const { holder } = await cast(scene);
+  const repairs = await value(holder, 'vip_repairs_total');
+
+  await holder.exec(['ip', 'addr', 'del', `${scene.lab.vip}/32`, 'dev', 'eth0']);
+
+  await grown(holder, 'vip_repairs_total', repairs, 1);
+});
+
+scenario('a pause is an expiry of the fence, a new leader and a late loop', async (scene) => {
+  const { holder, follower } = await cast(scene);
+  const expiries = await value(holder, 'fence_expiries_total');
+  const changes = await value(follower, 'leader_changes_total');
+  const transitions = await value(holder, 'vip_transitions_total');
+
+  holder.pauseAgent();
+  await scene.observer.waitForHolder(scene.lab.vip, 5_000, (name) => name !== holder.name);
+  await lasting(200);
+  holder.resumeAgent();
+
+  await grown(holder, 'fence_expiries_total', expiries, 1);
+  await grown(follower, 'leader_changes_total', changes, 1);
+  await grown(holder, 'vip_transitions_total', transitions, 1);
+  await until(() => /agent\.loop-late delayMs=\d+ leaseSpareMs=\d+/.test(holder.agentLog), {
+    timeoutMs: 5_000,
+    what: 'the log to tell of the late loop',
+  });
+  assert.match(holder.agentLog, /vip\.fence-expired term=\d+ lateMs=\d+/);
+  const heir = await scene.holder();
+  assert.match(heir.agentLog, /vip\.claimed .*term=\d+ leaseLeftMs=\d+ reason="leads term/);
+});
