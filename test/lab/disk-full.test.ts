@@ -1,7 +1,7 @@
 /**
  * Full disks: the VIP goes to a host that can write, and where there is none it stays where it is,
- * because renewing a lease needs no disk. Nothing that was acknowledged is lost, and with room again
- * everything is as before, without hands.
+ * because renewing a lease needs no disk. Nothing that was acknowledged is lost, and with room
+ * again everything is as before, without hands.
  */
 import assert from 'node:assert/strict';
 import { lasting, until } from './clock.ts';
