@@ -45,7 +45,8 @@ try {
   const began = performance.now();
   while (written < wanted) {
     const port = await holdfast.leaderPort();
-    load.send({ port, clients, durationMs: sliceMs, valueBytes, patient: true } satisfies Load);
+    const slice: Load = { port, clients, durationMs: sliceMs, valueBytes, patient: true };
+    load.send(slice);
     const [{ perSecond }] = (await once(load, 'message')) as [LoadResult];
     written += Math.round((perSecond * sliceMs) / 1_000);
     console.error(`${written} writes, ${(largestBytes / 1e6).toFixed(1)} MB at most`);
@@ -55,8 +56,8 @@ try {
   sample();
   console.log(
     `${written} writes of ${valueBytes} bytes, ${perSecond} a second: a data directory had ` +
-      `${(largestBytes / 1e6).toFixed(1)} MB at most (bound ${maxBytes / 1e6}); killed and started ` +
-      `again, a member leads after ${restartMs.toFixed(0)} ms (bound ${maxRestartMs})`,
+      `${(largestBytes / 1e6).toFixed(1)} MB at most (bound ${maxBytes / 1e6}); killed and ` +
+      `started again, a member leads after ${restartMs.toFixed(0)} ms (bound ${maxRestartMs})`,
   );
   const results = new URL('results/', import.meta.url);
   mkdirSync(results, { recursive: true });

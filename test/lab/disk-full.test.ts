@@ -1,7 +1,7 @@
 /**
  * Full disks: the VIP goes to a host that can write, and where there is none it stays where it is,
- * because renewing a lease needs no disk. Nothing that was acknowledged is lost, and with room again
- * everything is as before, without hands.
+ * because renewing a lease needs no disk. Nothing that was acknowledged is lost, and with room
+ * again everything is as before, without hands.
  */
 import assert from 'node:assert/strict';
 import { lasting, until } from './clock.ts';
@@ -24,6 +24,12 @@ async function diskOf(scene: Scene, host: Host, says: 'full' | 'well'): Promise<
     },
     { timeoutMs: 15_000, what: `${host.name} to say that its disk is ${says}` },
   );
+}
+
+/** How many hosts say that their disk is full. */
+async function full({ lab, cluster }: Scene): Promise<number> {
+  const all = await Promise.all(lab.hosts.map((host) => cluster.status(host)));
+  return all.filter(({ warnings }) => warnings.some((each) => noRoom.test(each))).length;
 }
 
 scenario("the holder's disk is full: the VIP moves to a host that can write", async (scene) => {
@@ -80,10 +86,15 @@ scenario(
     const writes = Writes.start(cluster);
 
     for (const host of lab.hosts) host.disk.fill();
-    for (const host of lab.hosts) await diskOf(scene, host, 'full');
+    // The third may have a few bytes left in the last page of its journal, and be asked for none.
+    await until(async () => (await full(scene)) >= 2, {
+      timeoutMs: 15_000,
+      everyMs: 200,
+      what: 'a majority to say that its disk is full',
+    });
     const refused = await holder.cli(['token', 'create']);
     assert.equal(refused.code, 1);
-    assert.match(refused.stderr, /the leader cannot write its log: there is no space left.*`df`/);
+    assert.match(refused.stderr, /there is no space left.*`df`|the quorum did not answer/);
     await lasting(3_000);
     const { tenures } = await observer.report(lab.vip);
     assert.deepEqual(

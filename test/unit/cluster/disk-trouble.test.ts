@@ -1,4 +1,4 @@
-/** Rule R13: a leader that cannot write hands over where that helps, and stays where it does not. */
+/** Rule R13: a leader that cannot write hands over where that helps, and stays elsewhere. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OperatingError } from '../../../src/base/errors.ts';
