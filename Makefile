@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
 .PHONY: help ok test sim mutants conformance unit-file lab demo build install bench-failover \
-  bench-proposals cleanup setup packages root
+  bench-proposals bench-storage cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
 	@echo 'make bench-proposals writes a second and their latency beside etcd; ROUNDS=5 (root)'
+	@echo 'make bench-storage   what a million writes leave on disk; WRITES=1000000'
 	@echo 'make cleanup         remove what an interrupted lab left behind (root)'
 
 setup:
@@ -73,6 +74,9 @@ bench-failover: packages build
 bench-proposals: root
 	@packaging/setup.sh etcd
 	@ROUNDS=$(or $(ROUNDS),5) $(node) bench/proposals.ts
+
+bench-storage: setup
+	@WRITES=$(or $(WRITES),1000000) $(node) bench/storage.ts
 
 cleanup: packages
 	@$(node) test/lab/cleanup.ts
