@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
 .PHONY: help ok test sim mutants conformance unit-file lab campaign demo build install \
-  bench-failover bench-proposals bench-lb cleanup setup packages root
+  bench-failover bench-proposals bench-lb bench-storage cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
 	@echo 'make bench-proposals writes a second and their latency beside etcd; ROUNDS=5 (root)'
 	@echo 'make bench-lb        balancing beside HAProxy and nginx; ROUNDS=5 (root)'
+	@echo 'make bench-storage   what a million writes leave on disk; WRITES=1000000'
 	@echo 'make cleanup         remove what an interrupted lab left behind (root)'
 
 setup:
@@ -83,6 +84,9 @@ bench-lb: root
 	@packaging/setup.sh balancers
 	@npm run --silent build
 	@ROUNDS=$(or $(ROUNDS),5) $(node) bench/balancing.ts
+
+bench-storage: setup
+	@WRITES=$(or $(WRITES),1000000) $(node) bench/storage.ts
 
 cleanup: packages
 	@$(node) test/lab/cleanup.ts

@@ -1,5 +1,6 @@
 /** Three members each of Holdfast and of etcd on loopback, with their data on the same disk. */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { defined } from '../../src/base/assert.ts';
@@ -56,11 +57,17 @@ async function freePorts(count: number): Promise<readonly number[]> {
   });
 }
 
+export interface Restartable extends Contender {
+  /** Kills all members and starts them again; resolves when one of them leads, with the time. */
+  restart(): Promise<{ readonly tookMs: number }>;
+}
+
 /** @param profileDir where each member writes a profile of its processor time; null for none. */
-export async function startHoldfast(dir: string, profileDir: string | null): Promise<Contender> {
+export async function startHoldfast(dir: string, profileDir: string | null): Promise<Restartable> {
   const ports = await freePorts(6);
   const { materials, snapshot } = await newCluster(ports);
   const leads = new Map<ChildProcess, { port: number; leads: boolean }>();
+  const members: MemberSettings[] = [];
   for (const [at, material] of materials.entries()) {
     const settings: MemberSettings = {
       dir: `${dir}/holdfast-${material.nodeId}`,
@@ -70,6 +77,9 @@ export async function startHoldfast(dir: string, profileDir: string | null): Pro
       seed: at + 1,
     };
     await createDataDir(settings.dir, { ...material, name: material.nodeId }, snapshot);
+    members.push(settings);
+  }
+  const start = (settings: MemberSettings): void => {
     const execArgv = profileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
     const child = fork(new URL('member.ts', import.meta.url), { execArgv });
     const state = { port: settings.clientPort, leads: false };
@@ -78,13 +88,26 @@ export async function startHoldfast(dir: string, profileDir: string | null): Pro
       state.leads = (message as { leads: boolean }).leads;
     });
     child.send(settings);
-  }
+  };
+  members.forEach(start);
   const leader = () => [...leads.values()].find((state) => state.leads);
+  const leaderPort = async (): Promise<number> => {
+    const wait = { timeoutMs: 10_000, everyMs: 10, what: 'a leader' };
+    await until(() => leader() !== undefined, wait);
+    return defined(leader(), 'a leader').port;
+  };
   return {
     name: 'holdfast',
-    async leaderPort() {
-      await until(() => leader() !== undefined, { timeoutMs: 10_000, what: 'a leader' });
-      return defined(leader(), 'a leader').port;
+    leaderPort,
+    async restart() {
+      const ended = [...leads.keys()].map((child) => once(child, 'exit'));
+      for (const child of leads.keys()) child.kill('SIGKILL');
+      await Promise.all(ended);
+      leads.clear();
+      const began = performance.now();
+      members.forEach(start);
+      await leaderPort();
+      return { tookMs: performance.now() - began };
     },
     cpuMs: () => cpuMsOf([...leads.keys()]),
     stop: () => {

@@ -14,6 +14,8 @@ export interface Load {
   readonly durationMs: number;
   /** Letters in each value; the key has {@link keyBytes}. */
   readonly valueBytes: number;
+  /** Goes on after a put that failed, a moment later; else such a put ends the process. */
+  readonly patient?: boolean;
 }
 
 export interface LoadResult {
@@ -25,6 +27,7 @@ export interface LoadResult {
 const keyBytes = 12;
 /** Streams on one connection. */
 const clientsPerConnection = 16;
+const retryMs = 100;
 
 /** PutRequest { bytes key = 1; bytes value = 2; } behind gRPC's five bytes of framing. */
 function putRequest(number: number, valueBytes: number): Buffer {
@@ -73,16 +76,30 @@ function put(session: ClientHttp2Session, request: Buffer): Promise<void> {
 
 let puts = 0;
 
-async function run({ port, clients, durationMs, valueBytes }: Load): Promise<LoadResult> {
+async function run({
+  port,
+  clients,
+  durationMs,
+  valueBytes,
+  patient = false,
+}: Load): Promise<LoadResult> {
   const sessions = Array.from({ length: Math.ceil(clients / clientsPerConnection) }, () =>
     connect(`http://127.0.0.1:${port}`),
   );
+  // What a broken connection means is told by each of its streams.
+  for (const session of sessions) session.on('error', () => undefined);
   const latencies: number[] = [];
   const began = performance.now();
   const client = async (session: ClientHttp2Session): Promise<void> => {
     while (performance.now() - began < durationMs) {
       const sentAt = performance.now();
-      await put(session, putRequest(puts++, valueBytes));
+      try {
+        await put(session, putRequest(puts++, valueBytes));
+      } catch (error) {
+        if (!patient) throw error;
+        await new Promise((resolve) => setTimeout(resolve, retryMs));
+        continue;
+      }
       latencies.push(performance.now() - sentAt);
     }
   };

@@ -98,6 +98,7 @@ async function serveClients(node: ClusterNode, port: number): Promise<void> {
   server.on('stream', (stream) => {
     const parts: Buffer[] = [];
     let grpcStatus = '0';
+    stream.on('error', () => undefined);
     stream.on('data', (part: Buffer) => parts.push(part));
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': grpcStatus }));
     stream.on('end', () => {

@@ -3,12 +3,44 @@
  * it goes on, because renewing a lease needs no disk, but a member whose disk is well is a better
  * place for the VIP.
  */
+import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
 import type { PeerStatus, RaftStatus } from '../raft/rawnode.ts';
 import type { Eligibility, Index, NodeId } from '../raft/types.ts';
 
-export const noRoom = 'there is no space left on the disk of its log';
-export const stalled = 'its disk has not finished a write for more than a second';
+/** A write that takes longer says that the disk is not to be relied on. */
+const stallMs: Millis = 1_000;
+/** So long a leader waits for the others to say whether their disks are any better. */
+const patienceMs: Millis = 1_000;
+
+const noRoom = 'there is no space left on the disk of its log';
+const stalled = 'its disk has not finished a write for more than a second';
+
+/** What a node knows of its own disk. */
+export class DiskWatch {
+  #trouble: string | null = null;
+  #since: Millis = 0;
+
+  /** In words for a person; null where it can write. */
+  get trouble(): string | null {
+    return this.#trouble;
+  }
+
+  /** Looks anew; whether the trouble is another one than before. */
+  changes(now: Millis, isFull: boolean, oldestWriteAt: Millis | null): boolean {
+    const isStalled = oldestWriteAt !== null && now - oldestWriteAt > stallMs;
+    const trouble = isFull ? noRoom : isStalled ? stalled : null;
+    if (trouble === this.#trouble) return false;
+    this.#trouble = trouble;
+    this.#since = now;
+    return true;
+  }
+
+  /** All disks may be full at once: the others notice by the same write, and say so a bit later. */
+  isNews(now: Millis): boolean {
+    return this.#trouble !== null && now - this.#since < patienceMs;
+  }
+}
 
 /** Travels in the reason, which members of every version carry: it is read by the leader. */
 const prefix = 'it cannot write its log: ';

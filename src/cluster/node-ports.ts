@@ -24,11 +24,6 @@ export const raftLimits = {
  */
 export const maxAppendsUnderWay = 2;
 
-/** A write that takes longer says that the disk is not to be relied on (rule R13). */
-export const diskStallMs: Millis = 1_000;
-/** So long a leader waits for the others to say whether their disks are better than its own. */
-export const diskPatienceMs: Millis = 1_000;
-
 /** How long a caller waits for the quorum. */
 export const proposalTimeoutMs: Millis = 5_000;
 /** How long a stopping node goes on voting for its successor (rule R8). */

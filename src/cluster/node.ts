@@ -17,10 +17,8 @@ import { Chores } from './chores.ts';
 import { type Command, commandFormat } from './command.ts';
 import { Compaction, defaultCompactionLimits } from './compaction.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
-import { diskNotWell, noRoom, stalled, withTrouble } from './disk-trouble.ts';
+import { DiskWatch, diskNotWell, withTrouble } from './disk-trouble.ts';
 import {
-  diskPatienceMs,
-  diskStallMs,
   maxAppendsUnderWay,
   type NodeOptions,
   type NodePorts,
@@ -88,8 +86,7 @@ export class ClusterNode {
   #published: ClusterView;
   /** What was said of this host; its disk may speak against it too. */
   #eligibility: Eligibility = { eligible: true, reason: '' };
-  #diskTrouble: string | null = null;
-  #diskTroubleSince: Millis = 0;
+  readonly #disk = new DiskWatch();
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
   #heardFrom: NodeId | null = null;
@@ -176,7 +173,7 @@ export class ClusterNode {
     const version = clusterFormatVersion(this.#machine.state);
     if (commandFormat(command) > version) throw versionTooLow(command, version);
     const leads = this.#lease.role === 'leader';
-    if (leads && this.#diskTrouble !== null) throw diskNotWell(this.#diskTrouble);
+    if (leads && this.#disk.trouble !== null) throw diskNotWell(this.#disk.trouble);
     const proposed = this.#proposals.add(command, timeoutMs);
     this.#run(() => undefined);
     return proposed;
@@ -250,12 +247,13 @@ export class ClusterNode {
 
   /** As {@link setEligibility} was told, unless the disk speaks against it (rule R13). */
   eligibility(): Eligibility {
-    return this.#diskTrouble === null ? this.#eligibility : withTrouble(this.#diskTrouble);
+    const { trouble } = this.#disk;
+    return trouble === null ? this.#eligibility : withTrouble(trouble);
   }
 
   /** Why this node cannot write its log now, in words for a person; null where it can. */
   diskTrouble(): string | null {
-    return this.#diskTrouble;
+    return this.#disk.trouble;
   }
 
   /** The transport lost a connection to `id`, or could not deliver appends to it. */
@@ -532,7 +530,7 @@ export class ClusterNode {
       const { state } = this.#machine;
       this.#peers.set(state);
       this.#lookAtDisk();
-      if (this.#lease.role !== 'leader' || this.#isDiskTroubleNews()) return;
+      if (this.#lease.role !== 'leader' || this.#disk.isNews(this.#ports.clock.now())) return;
       this.#doChores();
     });
   }
@@ -549,20 +547,11 @@ export class ClusterNode {
   #lookAtDisk(): void {
     const { clock, log, storage } = this.#ports;
     const oldest = this.#outstanding[0];
-    const isStalled = oldest !== undefined && clock.now() - oldest.since > diskStallMs;
-    const trouble = storage.isFull() ? noRoom : isStalled ? stalled : null;
-    if (trouble === this.#diskTrouble) return;
-    this.#diskTrouble = trouble;
-    this.#diskTroubleSince = clock.now();
+    if (!this.#disk.changes(clock.now(), storage.isFull(), oldest?.since ?? null)) return;
+    const { trouble } = this.#disk;
     if (trouble === null) log.info('node.disk-well');
     else log.warn('node.disk-trouble', { why: trouble });
     this.#raw.setEligibility(this.eligibility());
-  }
-
-  /** All disks may be full at once: the others notice at the same write, and say so a bit later. */
-  #isDiskTroubleNews(): boolean {
-    if (this.#diskTrouble === null) return false;
-    return this.#ports.clock.now() - this.#diskTroubleSince < diskPatienceMs;
   }
 
   /**

@@ -17,6 +17,8 @@ export class MemoryDisk {
   /** Written, but not synced. */
   #cached: Change[] = [];
   #generation = 0;
+  /** Writes that wait for room; null while there is some. */
+  #waiting: (() => void)[] | null = null;
 
   /** @param writeMs how long each write takes. */
   constructor(clock: Clock, writeMs: () => number, first: Snapshot | null) {
@@ -43,6 +45,17 @@ export class MemoryDisk {
     this.#sync();
   }
 
+  /** No write ends before {@link makeRoom}. */
+  fill(): void {
+    this.#waiting ??= [];
+  }
+
+  makeRoom(): void {
+    const waiting = this.#waiting ?? [];
+    this.#waiting = null;
+    for (const end of waiting) end();
+  }
+
   #sync(): void {
     for (const change of this.#cached) change(this.#platters);
     this.#cached = [];
@@ -52,11 +65,15 @@ export class MemoryDisk {
     const write = (change: Change, sync: boolean): Promise<void> => {
       change(memory);
       return new Promise((resolve) => {
-        this.#clock.after(this.#writeMs(), () => {
+        const end = (): void => {
           if (generation !== this.#generation) return;
           this.#cached.push(change);
           if (sync) this.#sync();
           resolve();
+        };
+        this.#clock.after(this.#writeMs(), () => {
+          if (this.#waiting === null) end();
+          else this.#waiting.push(end);
         });
       });
     };
@@ -64,7 +81,7 @@ export class MemoryDisk {
       ...readerOf(memory),
       append: (batch: LogBatch, sync: boolean) => write((image) => void image.change(batch), sync),
       compact: (snapshot: Snapshot) => write((image) => void image.compact(snapshot), true),
-      isFull: () => false,
+      isFull: () => this.#waiting !== null && this.#waiting.length > 0,
       close: () => Promise.resolve(),
     };
   }

@@ -1,7 +1,8 @@
 /**
- * A disk that is full, read-only, or fails in the middle of a write. A node waits for room; whatever
- * else happens ends the process with one line that says what to do, and with the disk in order
+ * A disk that is full, read-only, or fails in the middle of a write. A node waits for room;
+ * anything else ends the process with one line that says what to do, and with the disk in order
  * again the store holds all that was durable.
+ * Needs root: it mounts file systems, in a namespace of its own.
  */
 import assert from 'node:assert/strict';
 import { statfsSync } from 'node:fs';
