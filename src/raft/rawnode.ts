@@ -352,6 +352,7 @@ export class RawNode {
 
   #mustSync(hard: HardState | null): boolean {
     const last = this.#hard;
+    // A shorter promise that the disk forgets costs a start some waiting, nobody's safety.
     return (
       hard !== null &&
       (hard.term !== last.term || hard.vote !== last.vote || hard.promiseMaxMs > last.promiseMaxMs)

@@ -3,16 +3,18 @@
  * peer takes them, so that a large one fills no memory and delays no heartbeat. What the peer holds
  * of it from a call that broke off is not sent again.
  */
-import { webcrypto } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { InstallSnapshot } from '../raft/message.ts';
 import type { DialledStream, DialOptions } from './dial.ts';
-import { maxSnapshotBytes } from './limits.ts';
+import { maxSnapshotBytes, snapshotChunkBytes } from './limits.ts';
 import { unfinishedKey } from './raft-service.ts';
 import { offeredBytes, snapshotChunks } from './snapshot-codec.ts';
 
 /** Without progress for this long, the peer is taken for gone. */
 const stallTimeoutMs: Millis = 5_000;
+
+const hashedAtOnceBytes = 4 * snapshotChunkBytes;
 
 export interface SnapshotSenderOptions {
   readonly clock: Clock;
@@ -42,12 +44,7 @@ export class SnapshotSender {
     }
     this.#current = message;
     this.#watch();
-    const data = message.snapshot.data as Uint8Array<ArrayBuffer>;
-    // Off this thread: a large one would else delay a heartbeat.
-    webcrypto.subtle.digest('SHA-256', data).then(
-      (digest) => this.#dial(message, new Uint8Array(digest)),
-      () => this.#ended(false),
-    );
+    void checksumOf(message.snapshot.data).then((checksum) => this.#dial(message, checksum));
   }
 
   #dial(message: InstallSnapshot, checksum: Uint8Array): void {
@@ -93,4 +90,14 @@ export class SnapshotSender {
     this.close();
     this.#options.onResult(ok);
   }
+}
+
+/** SHA-256, a piece a turn: a large snapshot at once would delay a heartbeat. */
+async function checksumOf(data: Uint8Array): Promise<Uint8Array> {
+  const hash = createHash('sha256');
+  for (let at = 0; at < data.length; at += hashedAtOnceBytes) {
+    hash.update(data.subarray(at, at + hashedAtOnceBytes));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return hash.digest();
 }

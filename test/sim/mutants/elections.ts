@@ -18,9 +18,7 @@ export const elections: readonly Mutant[] = [
     name: 'vote written without a sync',
     stands: 'bug 14',
     by: { seeds: 150 },
-    patches: [
-      { file: 'src/raft/rawnode.ts', find: '        hard.vote !== last.vote ||\n', replace: '' },
-    ],
+    patches: [{ file: 'src/raft/rawnode.ts', find: 'hard.vote !== last.vote || ', replace: '' }],
   },
   {
     name: 'vote forgotten when a leader is heard',

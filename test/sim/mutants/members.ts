@@ -161,4 +161,43 @@ export const members: readonly Mutant[] = [
       },
     ],
   },
+  {
+    name: 'a preferred host is handed the VIP however often it fails',
+    stands: 'preference',
+    by: {
+      file: 'test/unit/cluster/preference.test.ts',
+      title: 'a preferred host that restarts in a loop takes the VIP back once and no more',
+    },
+    patches: [
+      {
+        file: 'src/cluster/preference.ts',
+        find: '(this.#short.get(leader) ?? 0) + 1);',
+        replace: '(this.#short.get(leader) ?? 0) + 0);',
+      },
+    ],
+  },
+  {
+    name: 'a preferred host never gets the VIP back',
+    stands: 'preference',
+    by: { seeds: 50 },
+    patches: [
+      {
+        file: 'src/cluster/chores.ts',
+        find: '? this.#preference.successor(status, state, now)',
+        replace: '? (this.#preference.successor(status, state, now), null)',
+      },
+    ],
+  },
+  {
+    name: 'who may not hold the VIP keeps the leadership',
+    stands: 'R7, witnesses',
+    by: { seeds: 50 },
+    patches: [
+      {
+        file: 'src/cluster/chores.ts',
+        find: ': bestSuccessor(status, state);',
+        replace: ': (bestSuccessor(status, state), null);',
+      },
+    ],
+  },
 ];
