@@ -8,10 +8,17 @@ import { describeError } from '../../src/base/errors.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
 import type { Command } from '../../src/cluster/command.ts';
 import { Duties } from '../../src/cluster/duties.ts';
+import { promoteMember, removeMember, setMember } from '../../src/cluster/member-changes.ts';
 import { ClusterNode } from '../../src/cluster/node.ts';
+import type { MemberSetRequest } from '../../src/cluster/operations.ts';
 import type { PeerAddress, Transport } from '../../src/cluster/ports.ts';
 import type { Spec, VipSpec } from '../../src/cluster/spec.ts';
-import { type ClusterState, emptyState, type Member } from '../../src/cluster/state.ts';
+import {
+  type ClusterState,
+  emptyState,
+  formatVersion,
+  type Member,
+} from '../../src/cluster/state.ts';
 import { decodeState, encodeState } from '../../src/cluster/state-codec.ts';
 import { agentMarginMs, timingOf } from '../../src/cluster/timing.ts';
 import type { ClusterView } from '../../src/cluster/view.ts';
@@ -28,8 +35,9 @@ import {
 import { VipController } from '../../src/vip/controller.ts';
 import { linkTrouble } from '../../src/vip/placement.ts';
 import type { VipPlacement } from '../../src/vip/ports.ts';
+import { Rivals } from '../../src/vip/rivals.ts';
 import { bytesHash } from './checkers/raft.ts';
-import { INTERFACE, VIP } from './kernel.ts';
+import { INTERFACE, macOf, VIP } from './kernel.ts';
 import type { Options } from './options.ts';
 import type { Brain, Request, Surroundings } from './program.ts';
 import { traceLogger } from './trace-logger.ts';
@@ -37,6 +45,7 @@ import { traceLogger } from './trace-logger.ts';
 const TOKEN = 'simtok';
 const FOR_EVER_MS = 8.64e15;
 const CLUSTER = 'simulated';
+const carried: readonly VipPlacement[] = [{ address: VIP, interface: INTERFACE }];
 
 /** The first log of a cluster whose voters are `first`. */
 export function firstSnapshot(first: readonly NodeId[], options: Options): Snapshot {
@@ -59,7 +68,7 @@ export function firstSnapshot(first: readonly NodeId[], options: Options): Snaps
   const state = decodeState(snapshot.data);
   const [founder] = state.members;
   if (founder === undefined) return snapshot;
-  const members = first.map((id) => ({ ...founder, ...facts(id) }));
+  const members = first.map((id) => ({ ...founder, ...facts(id), macs: [macOf(id)] }));
   return {
     meta: { ...snapshot.meta, config: { ...emptyConfig, voters: first } },
     data: encodeState({ ...state, members }),
@@ -77,6 +86,7 @@ export function joinerLog(members: readonly Member[]): Snapshot {
 export class NodeBrain implements Brain, Transport {
   readonly #around: Surroundings;
   readonly #vips: VipController;
+  readonly #rivals: Rivals;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
   #peers: ReadonlySet<NodeId> = new Set();
@@ -88,6 +98,15 @@ export class NodeBrain implements Brain, Transport {
     this.#around = around;
     const parts = { clock, table: kernel, fence: kernel, link: kernel, log };
     this.#vips = new VipController({ ...parts, marginMs: agentMarginMs });
+    this.#rivals = new Rivals({
+      clock,
+      link: kernel,
+      log,
+      known: () => this.#knownMacs(),
+      holds: (address) =>
+        this.#vips.view().some((view) => view.address === address && view.heldHere),
+      onChange: () => this.#duties.hostChanged(),
+    });
     this.#duties = this.#newDuties();
     const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
     this.#node = new ClusterNode(
@@ -104,7 +123,10 @@ export class NodeBrain implements Brain, Transport {
       },
     );
     this.#vips.start();
-    this.#node.onView((view) => this.#observe(view));
+    this.#node.onView((view) => {
+      this.#observe(view);
+      if (view.role === 'pre-candidate' || view.role === 'candidate') this.#rivals.look(carried);
+    });
     this.#observe(this.#node.view());
     this.#duties.attach(this.#node);
     kernel.watch(() => this.#duties.hostChanged());
@@ -121,6 +143,10 @@ export class NodeBrain implements Brain, Transport {
 
   timing(): Timing {
     return timingOf(this.#node.view().state.spec.timing);
+  }
+
+  state(): ClusterState {
+    return this.#node.view().state;
   }
 
   knows(id: NodeId): boolean {
@@ -156,7 +182,11 @@ export class NodeBrain implements Brain, Transport {
       this.#vips.stop();
       stopped();
     };
-    this.#node.stop().then(end, (error: unknown) => this.#around.died(error));
+    this.#rivals.stop();
+    this.#node
+      .stop()
+      .then(end)
+      .catch((error: unknown) => this.#around.died(error));
   }
 
   send(message: Message): void {
@@ -165,6 +195,11 @@ export class NodeBrain implements Brain, Transport {
 
   setPeers(peers: readonly PeerAddress[]): void {
     this.#peers = new Set(peers.map((peer) => peer.id));
+  }
+
+  #knownMacs(): ReadonlySet<string> {
+    const { members, removedMacs } = this.#node.view().state;
+    return new Set([...members.flatMap(({ macs }) => macs), ...removedMacs]);
   }
 
   #leaseIs(lease: LeaseView): void {
@@ -188,7 +223,7 @@ export class NodeBrain implements Brain, Transport {
         renew: (deadline) => this.#vips.renew(deadline),
       },
       balance: () => undefined,
-      problem: () => linkTrouble(INTERFACE, kernel.links()),
+      problem: () => linkTrouble(INTERFACE, kernel.links()) ?? this.#rivals.problem(),
     });
   }
 
@@ -199,15 +234,27 @@ export class NodeBrain implements Brain, Transport {
           type: 'update-member',
           ...facts(this.#around.id),
           version: request.value,
-          formatVersion: 1,
+          formatVersion,
           certExpires: '',
-          macs: [],
+          macs: [macOf(this.#around.id)],
         });
       case 'read':
         await this.#node.confirmRead();
         return this.#node.view().appliedIndex;
       case 'add':
         return this.#admit(request.id);
+      case 'replace':
+        return this.#admit(request.id, request.replaces);
+      case 'retire':
+        await removeMember(this.#node, { name: request.id, force: false });
+        return 0;
+      case 'promote':
+        await promoteMember(this.#node, request.id);
+        return 0;
+      case 'drain':
+        return this.#set(request.id, { draining: request.draining });
+      case 'move':
+        return this.#set(request.id, { address: request.address });
       case 'remove':
         return this.#propose({ type: 'remove-member', id: request.id });
       case 'retime':
@@ -228,13 +275,23 @@ export class NodeBrain implements Brain, Transport {
     return (await this.#node.propose(command)).index;
   }
 
-  async #admit(id: NodeId): Promise<Index> {
+  async #set(
+    name: NodeId,
+    decided: Partial<Pick<MemberSetRequest, 'address' | 'draining'>>,
+  ): Promise<Index> {
+    const nothing = { priority: null, address: null, draining: null, force: false };
+    await setMember(this.#node, { ...nothing, name, ...decided });
+    return 0;
+  }
+
+  async #admit(id: NodeId, replaces?: NodeId): Promise<Index> {
     const index = await this.#propose({
       type: 'add-member',
       ...facts(id),
+      ...(replaces === undefined ? {} : { replaces }),
       joinsAs: 'voter',
       version: '',
-      formatVersion: 1,
+      formatVersion,
       certExpires: '',
       tokenId: TOKEN,
       nowWallMs: this.#around.clock.wallNow(),

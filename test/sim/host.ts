@@ -5,14 +5,17 @@
  */
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
+import { describeError, OperatingError } from '../../src/base/errors.ts';
 import type { Prng } from '../../src/base/prng.ts';
+import type { ClusterState } from '../../src/cluster/state.ts';
+import { leaseLength } from '../../src/raft/lease.ts';
 import type { Message } from '../../src/raft/message.ts';
-import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
+import type { Index, LeaseView, MemberConfig, NodeId, Term, Timing } from '../../src/raft/types.ts';
 import type { RaftChecker, Witnessed } from './checkers/raft.ts';
 import type { VipChecker, VipHost } from './checkers/vip.ts';
 import { DriftClock } from './clock.ts';
 import { DiskFailure, type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
-import { SimKernel } from './kernel.ts';
+import { KernelFailure, macOf, SimKernel } from './kernel.ts';
 import { type KernelObserver, SimKernelPorts } from './kernel-ports.ts';
 import type { Lan } from './lan.ts';
 import { LogImage } from './log-image.ts';
@@ -24,6 +27,9 @@ import type { World } from './world.ts';
 
 /** How soon the service manager restarts an agent that ended itself. */
 const RESTART_MS = 100;
+
+/** Rates that no clock may have where promises are to hold. */
+const WILD_DRIFT = 0.6;
 
 /** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
 const SLEW_BOUND = 0.08;
@@ -68,6 +74,13 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #wallOffset: Millis = 0;
   #hesitates: boolean;
   #provisioned: boolean;
+  /** Broken or switched off for good. */
+  #scrapped = false;
+  /** The longest promise that this incarnation asked of others as a leader. */
+  #longestAsked: Millis = 0;
+  /** Until when a machine that was paused may answer beside its successor. */
+  #mayOverlapUntil: Millis = 0;
+  #pausedInTerm: Term = 0;
 
   constructor(parts: HostParts) {
     const { world, options, number } = parts;
@@ -77,8 +90,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.#random = world.random(`host ${this.id}`);
     this.#clock = this.#newClock();
     this.#hesitates = options.hesitateChance > 0;
-    const mac = `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
-    this.kernel = new SimKernel(mac, `10.0.0.${10 + number}`, this.#newMono());
+    this.kernel = new SimKernel(macOf(this.id), `10.0.0.${10 + number}`, this.#newMono());
     this.disk = new SimDisk(
       world,
       world.random(`disk ${this.id}`),
@@ -103,6 +115,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   get isUp(): boolean {
     return this.#process !== null;
+  }
+
+  get isScrapped(): boolean {
+    return this.#scrapped;
   }
 
   get isProvisioned(): boolean {
@@ -139,6 +155,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     return this.#brain?.config() ?? null;
   }
 
+  state(): ClusterState | null {
+    return this.#brain?.state() ?? null;
+  }
+
   /** Of a living process. */
   timing(): Timing {
     return defined(this.#brain, `the program on ${this.id}`).timing();
@@ -152,6 +172,14 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   answers(address: string): boolean {
     return this.kernel.answers(address, this.#world.now);
+  }
+
+  overlapTerm(): Term | null {
+    return this.#world.now < this.#mayOverlapUntil ? this.#pausedInTerm : null;
+  }
+
+  overlapIsOver(): void {
+    this.#mayOverlapUntil = 0;
   }
 
   localNow(): Millis {
@@ -168,7 +196,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   /** Powers the host on if need be, and starts the process. */
   start(): void {
-    if (this.#process !== null || !this.#provisioned) return;
+    if (this.#process !== null || !this.#provisioned || this.#scrapped) return;
     if (!this.#powered) {
       this.#powered = true;
       this.#linkWish = true;
@@ -205,7 +233,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   /** SIGKILL: the kernel lives on. */
   kill(): void {
-    if (this.#process === null) return;
+    if (this.#process === null || this.kernel.isFrozen(this.#world.now)) return;
     this.#world.note(this.id, 'killed');
     this.#forget();
     this.disk.processDied();
@@ -217,7 +245,51 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.disk.powerLost();
     this.#powered = false;
     this.kernel.powerOff();
+    this.#mayOverlapUntil = 0;
     this.#checkers?.vip.look(null, null);
+  }
+
+  /** Without power for ever: nobody will see this host again. */
+  scrap(): void {
+    this.powerCut();
+    this.#scrapped = true;
+    this.#world.note(this.id, 'never comes back');
+  }
+
+  /** Puts an older image of the disk back; false if that would change nothing. */
+  rollBackDisk(): boolean {
+    if (!this.disk.rollBack()) return false;
+    this.#world.note(this.id, 'its disk is set back');
+    this.#checkers?.raft.rolledBack(this);
+    return true;
+  }
+
+  /** Puts another log in the place of a stopped process's. */
+  rewriteLog(log: LogImage): void {
+    this.disk.rewrite(log);
+    this.#checkers?.raft.began(this, log.snapshot().meta);
+  }
+
+  /**
+   * The whole machine stands still, its clocks and its kernel's timers too; false if it cannot now.
+   * When it goes on it believes its lease, and so may answer for what was left of it: at most L.
+   */
+  pauseMachine(ms: Millis): boolean {
+    const process = this.#process;
+    if (process === null || process.isAhead || this.#brain === null) return false;
+    const { now } = this.#world;
+    const until = now + ms;
+    this.#world.note(this.id, `its whole machine stands still for ${ms.toFixed(0)} ms`);
+    this.#clock.standStill(now, until);
+    this.kernel.freeze(now, until);
+    process.sleepUntil(until);
+    this.#checkers?.vip.look(null, null);
+    const { drift } = this.#parts.options;
+    this.#pausedInTerm = this.#lease?.term ?? 0;
+    this.#mayOverlapUntil = until + leaseLength(this.#longestAsked, 0.01) / (1 - drift);
+    this.#world.at(until, () => this.#checkers?.vip.look(null, null));
+    this.#world.at(this.#mayOverlapUntil + 1e-3, () => this.#checkers?.vip.look(null, null));
+    return true;
   }
 
   pause(ms: Millis): void {
@@ -270,10 +342,14 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.disk.failNext();
   }
 
-  /** Other rates for its clocks, within their bounds. */
-  changeRates(): void {
-    if (this.#process?.isAhead === true) return;
-    const rate = this.#drift();
+  /** Other rates for its clocks, within their bounds or far beyond them. */
+  changeRates(wild = false): void {
+    if (this.#process?.isAhead === true) {
+      // Its present lies in the world's future, and is not to be rewritten.
+      if (!wild) this.#world.at(this.#process.time, () => this.changeRates());
+      return;
+    }
+    const rate = wild ? 1 + (2 * this.#random() - 1) * WILD_DRIFT : this.#drift();
     this.#clock.setRate(this.#world.now, rate);
     this.kernel.setMonoRate(this.#world.now, rate * this.#slew());
     this.#world.note(this.id, `clock rate ${rate.toFixed(4)}`);
@@ -281,8 +357,8 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   /** Somebody sets the wall clock: what counts on it is wrong. */
   jumpWallClock(ms: Millis): void {
-    this.#wallOffset += ms;
-    this.#world.note(this.id, `wall clock jumps by ${ms.toFixed(0)} ms`);
+    if (this.#parts.options.wallClocks === 'jump') this.#wallOffset += ms;
+    this.#world.note(this.id, 'somebody sets the wall clock');
   }
 
   setLink(up: boolean): void {
@@ -291,12 +367,35 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   /** Somebody else takes the VIP off the interface. */
-  deleteAddress(address: string): void {
-    if (this.#process?.isAhead === true || !this.kernel.state.addresses.has(address)) return;
+  deleteAddress(address: string): boolean {
+    if (this.#process?.isAhead === true || !this.kernel.state.addresses.has(address)) return false;
     this.#world.note(this.id, `somebody deletes ${address}`);
     this.kernel.state.remove(address);
     this.#checkers?.vip.look(null, null);
     this.#ports?.foreignChange((state) => state.remove(address));
+    return true;
+  }
+
+  /** Somebody else removes the fence; false if there is none, or the process cannot see to it. */
+  removeFence(): boolean {
+    const ports = this.#ports;
+    if (ports === null || this.#process?.isAhead !== false) return false;
+    if (this.kernel.state.guarded === null) return false;
+    this.#world.note(this.id, 'somebody removes the fence');
+    this.kernel.unguard();
+    ports.fenceRemoved();
+    return true;
+  }
+
+  /** Calls to the kernel fail, or take `slowMs` at most, until true time `until`. */
+  troubleKernel(what: 'netlink' | 'fence' | 'slow', until: Millis): void {
+    this.#world.note(this.id, `${what} trouble until ${until.toFixed(0)}`);
+    this.kernel.trouble(what, until);
+  }
+
+  /** Nobody disturbs the kernel any more. */
+  healKernel(): void {
+    for (const what of ['netlink', 'fence', 'slow'] as const) this.kernel.trouble(what, 0);
   }
 
   /** From now on no process of this host sleeps right before an effect. */
@@ -329,6 +428,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.#parts.lan.announced(this.id, this.kernel, frame);
   }
 
+  answersHeard(address: string): readonly string[] {
+    return this.kernel.linkUp ? this.#parts.lan.answersFor(address, this.id) : [];
+  }
+
   #applyLink(): void {
     const up = this.#linkWish;
     if (!this.#powered || this.kernel.linkUp === up) return;
@@ -351,6 +454,9 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   #send(process: SimProcess, message: Message): void {
     if (!this.#canReach(message.to)) return;
+    if (message.type === 'heartbeat') {
+      this.#longestAsked = Math.max(this.#longestAsked, message.promiseMs);
+    }
     process.effect(() => {
       this.#checkers?.raft.sent(this, message);
       this.#parts.net.send(message);
@@ -367,9 +473,9 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #died(error: unknown): void {
-    if (error instanceof DiskFailure) {
-      // The one error that is not the program's own; the service manager starts it again.
-      this.#world.note(this.id, 'ends itself after a disk error');
+    if (isForeign(error)) {
+      // Not the program's own fault; the service manager starts it again.
+      this.#world.note(this.id, `ends itself: ${describeError(error)}`);
       this.kill();
       this.#world.after(RESTART_MS, () => this.start());
       return;
@@ -383,6 +489,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #forget(): void {
+    this.#longestAsked = 0;
     this.#guests.clear();
     this.#stopping = false;
     this.#process?.kill();
@@ -400,6 +507,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
       world: this.#world,
       name: this.id,
       clock: this.#clock,
+      crashed: (error) => this.#died(error),
       hesitation: () => {
         if (!this.#hesitates || random() >= options.hesitateChance) return 0;
         return -Math.log(1 - random()) * options.hesitateMs;
@@ -424,6 +532,12 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #slew(): number {
     return this.#parts.options.drift === 0 ? 1 : 1 + (2 * this.#random() - 1) * SLEW_BOUND;
   }
+}
+
+/** An error of a disk or a kernel, and what the program says when one keeps it from letting go. */
+function isForeign(error: unknown): boolean {
+  if (error instanceof DiskFailure || error instanceof KernelFailure) return true;
+  return error instanceof OperatingError && error.cause instanceof KernelFailure;
 }
 
 /** Whoever leads the newest term, if anybody leads; older leaders may not know yet. */

@@ -41,6 +41,15 @@ export class HistoryChecker {
     this.#checkRefused(value);
   }
 
+  /** A recovery kept the log below `index` and nothing else: what it lost is forgotten here. */
+  recovered(index: Index): void {
+    this.#acknowledged = Math.min(this.#acknowledged, index - 1);
+    for (const [value, at] of [...this.#committed]) {
+      if (at >= index) this.#committed.delete(value);
+    }
+    this.#refused.clear();
+  }
+
   written(value: string, index: Index): void {
     if (this.#committed.get(value) !== index) {
       const found = this.#committed.get(value) ?? 'nowhere';
