@@ -105,7 +105,7 @@ export class NodeBrain implements Brain, Transport {
       known: () => this.#knownMacs(),
       holds: (address) =>
         this.#vips.view().some((view) => view.address === address && view.heldHere),
-      onChange: () => this.#duties.hostChanged(),
+      onChange: () => this.#guarded(() => this.#duties.hostChanged()),
     });
     this.#duties = this.#newDuties();
     const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
@@ -195,6 +195,15 @@ export class NodeBrain implements Brain, Transport {
 
   setPeers(peers: readonly PeerAddress[]): void {
     this.#peers = new Set(peers.map((peer) => peer.id));
+  }
+
+  /** What escapes from a promise's continuation ends the process, as Node does it. */
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#around.died(error);
+    }
   }
 
   #knownMacs(): ReadonlySet<string> {

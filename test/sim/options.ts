@@ -19,6 +19,7 @@ export const faultKinds = [
   'pause',
   'vm-pause',
   'siege',
+  'drowse',
   'graceful-stop',
   'clock-rate',
   'wall-clock',

@@ -13,6 +13,7 @@ type Kind =
   | 'pause'
   | 'vm-pause'
   | 'siege'
+  | 'drowse'
   | 'graceful-stop'
   | 'clock-rate'
   | 'wall-clock';
@@ -67,6 +68,37 @@ export const hostFaults: Catalogue<Kind> = {
         loyal.kill();
         if (faults.random() < 0.7) faults.cut([leader], [loyal], promiseMs);
         faults.later(1 + 5 * faults.random(), () => loyal.start());
+      });
+    }
+    return true;
+  },
+  /**
+   * One follower no longer hears the leader, while those who do sleep, wake up to a heartbeat that
+   * has waited for them, and hear no more: whoever dates it back is free too early.
+   */
+  drowse(faults) {
+    const { hosts } = faults.parts;
+    const leader = newestLeader(hosts);
+    const others = hosts.filter((host) => host !== leader && host.isUp && host.isVoter());
+    if (leader === undefined || others.length < 2) return false;
+    const rebel = pick(faults.random, others);
+    const { promiseMs, heartbeatMs } = leader.timing();
+    faults.undisturbed(4 * promiseMs);
+    faults.cut([leader], [rebel], 4 * promiseMs);
+    faults.cut([rebel], [leader], 4 * promiseMs);
+    // Equal logs, so that whoever is free may be elected; and nobody at home to let go in time.
+    faults.parts.workload.hush(4 * promiseMs);
+    const wakesAt = promiseMs * (1.2 + faults.random());
+    if (faults.random() < 0.5) faults.later(wakesAt + 15, () => leader.pause(2 * promiseMs));
+    for (const loyal of others.filter((host) => host !== rebel)) {
+      // Of all that comes meanwhile the first round tells it the time: let there be only one.
+      const asleepMs = heartbeatMs + promiseMs * (0.2 + 0.4 * faults.random());
+      faults.later(wakesAt - asleepMs, () => {
+        loyal.pause(asleepMs);
+        faults.cut([leader], [loyal], asleepMs - heartbeatMs);
+      });
+      faults.later(wakesAt + 5 * faults.random(), () => {
+        faults.cut([leader], [loyal], 2 * promiseMs);
       });
     }
     return true;

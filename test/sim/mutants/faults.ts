@@ -33,7 +33,10 @@ export const faulty: readonly Mutant[] = [
   {
     name: 'a fence that is gone is not missed',
     stands: 'R10: a missing fence means drop at once',
-    by: { seeds: 150 },
+    by: {
+      file: 'test/unit/vip/controller.test.ts',
+      title: 'without its fence it lets go at once, and claims again behind a new one',
+    },
     patches: [
       {
         file: 'src/vip/controller.ts',
