@@ -6,19 +6,18 @@
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
 import { describeError, OperatingError } from '../../src/base/errors.ts';
-import type { Prng } from '../../src/base/prng.ts';
 import type { ClusterState } from '../../src/cluster/state.ts';
-import { leaseLength } from '../../src/raft/lease.ts';
 import type { Message } from '../../src/raft/message.ts';
 import type { Index, LeaseView, MemberConfig, NodeId, Term, Timing } from '../../src/raft/types.ts';
 import type { RaftChecker, Witnessed } from './checkers/raft.ts';
 import type { VipChecker, VipHost } from './checkers/vip.ts';
-import { DriftClock } from './clock.ts';
-import { DiskFailure, type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
+import { DiskFailure, type DiskObserver, SimDisk } from './disk.ts';
+import { HostClocks } from './host-clocks.ts';
 import { KernelFailure, macOf, SimKernel } from './kernel.ts';
 import { type KernelObserver, SimKernelPorts } from './kernel-ports.ts';
 import type { Lan } from './lan.ts';
 import { LogImage } from './log-image.ts';
+import { MachinePause } from './machine-pause.ts';
 import type { SimNet } from './net.ts';
 import type { Options } from './options.ts';
 import { SimProcess } from './process.ts';
@@ -27,12 +26,6 @@ import type { World } from './world.ts';
 
 /** How soon the service manager restarts an agent that ended itself. */
 const RESTART_MS = 100;
-
-/** Rates that no clock may have where promises are to hold. */
-const WILD_DRIFT = 0.6;
-
-/** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
-const SLEW_BOUND = 0.08;
 
 export interface HostParts {
   readonly world: World;
@@ -58,11 +51,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   readonly disk: SimDisk;
   readonly #parts: HostParts;
   readonly #world: World;
-  readonly #random: Prng;
   #checkers: Checkers | null = null;
-  #clock: DriftClock;
+  readonly #clocks: HostClocks;
+  readonly #machinePause = new MachinePause();
   #process: SimProcess | null = null;
-  #storage: SimLogStorage | null = null;
   #ports: SimKernelPorts | null = null;
   #brain: Brain | null = null;
   #lease: LeaseView | null = null;
@@ -71,26 +63,19 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #stopping = false;
   #linkWish = true;
   #incarnation = 0;
-  #wallOffset: Millis = 0;
   #hesitates: boolean;
   #provisioned: boolean;
   /** Broken or switched off for good. */
   #scrapped = false;
-  /** The longest promise that this incarnation asked of others as a leader. */
-  #longestAsked: Millis = 0;
-  /** Until when a machine that was paused may answer beside its successor. */
-  #mayOverlapUntil: Millis = 0;
-  #pausedInTerm: Term = 0;
 
   constructor(parts: HostParts) {
     const { world, options, number } = parts;
     this.#parts = parts;
     this.#world = world;
     this.id = `n${number}`;
-    this.#random = world.random(`host ${this.id}`);
-    this.#clock = this.#newClock();
+    this.#clocks = new HostClocks(world, world.random(`host ${this.id}`), options.drift);
     this.#hesitates = options.hesitateChance > 0;
-    this.kernel = new SimKernel(macOf(this.id), `10.0.0.${10 + number}`, this.#newMono());
+    this.kernel = new SimKernel(macOf(this.id), `10.0.0.${10 + number}`, this.#clocks.newMono());
     this.disk = new SimDisk(
       world,
       world.random(`disk ${this.id}`),
@@ -103,14 +88,6 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   watchedBy(checkers: Checkers): void {
     this.#checkers = checkers;
-  }
-
-  get process(): SimProcess | null {
-    return this.#process;
-  }
-
-  get brain(): Brain | null {
-    return this.#brain;
   }
 
   get isUp(): boolean {
@@ -131,11 +108,6 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   get platters(): LogImage {
     return this.disk.platters;
-  }
-
-  /** The living process's log; null where there is none. */
-  get log(): LogImage | null {
-    return this.#storage?.memory ?? null;
   }
 
   get lease(): LeaseView | null {
@@ -175,15 +147,15 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   overlapTerm(): Term | null {
-    return this.#world.now < this.#mayOverlapUntil ? this.#pausedInTerm : null;
+    return this.#machinePause.term(this.#world.now);
   }
 
   overlapIsOver(): void {
-    this.#mayOverlapUntil = 0;
+    this.#machinePause.isOver();
   }
 
   localNow(): Millis {
-    return this.#clock.local(this.#world.now);
+    return this.#clocks.raw.local(this.#world.now);
   }
 
   /** A joiner's first start; nothing on a host that has its log. */
@@ -200,8 +172,8 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     if (!this.#powered) {
       this.#powered = true;
       this.#linkWish = true;
-      this.#clock = this.#newClock();
-      this.kernel.powerOn(this.#newMono());
+      this.#clocks.reboot();
+      this.kernel.powerOn(this.#clocks.newMono());
     }
     this.#incarnation++;
     this.#world.note(this.id, `starts, incarnation ${this.#incarnation}`);
@@ -210,7 +182,6 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     const storage = this.disk.open(process);
     const kernel = new SimKernelPorts(this.kernel, process, this);
     this.#process = process;
-    this.#storage = storage;
     this.#ports = kernel;
     process.post('io', () => {
       this.#brain = this.#parts.boot({
@@ -245,7 +216,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.disk.powerLost();
     this.#powered = false;
     this.kernel.powerOff();
-    this.#mayOverlapUntil = 0;
+    this.#machinePause.isOver();
     this.#checkers?.vip.look(null, null);
   }
 
@@ -280,15 +251,15 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     const { now } = this.#world;
     const until = now + ms;
     this.#world.note(this.id, `its whole machine stands still for ${ms.toFixed(0)} ms`);
-    this.#clock.standStill(now, until);
+    this.#clocks.raw.standStill(now, until);
     this.kernel.freeze(now, until);
     process.sleepUntil(until);
     this.#checkers?.vip.look(null, null);
     const { drift } = this.#parts.options;
-    this.#pausedInTerm = this.#lease?.term ?? 0;
-    this.#mayOverlapUntil = until + leaseLength(this.#longestAsked, 0.01) / (1 - drift);
-    this.#world.at(until, () => this.#checkers?.vip.look(null, null));
-    this.#world.at(this.#mayOverlapUntil + 1e-3, () => this.#checkers?.vip.look(null, null));
+    const over = this.#machinePause.begins(this.#lease?.term ?? 0, until, drift);
+    for (const at of [until, over + 1e-3]) {
+      this.#world.at(at, () => this.#checkers?.vip.look(null, null));
+    }
     return true;
   }
 
@@ -349,15 +320,13 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
       if (!wild) this.#world.at(this.#process.time, () => this.changeRates());
       return;
     }
-    const rate = wild ? 1 + (2 * this.#random() - 1) * WILD_DRIFT : this.#drift();
-    this.#clock.setRate(this.#world.now, rate);
-    this.kernel.setMonoRate(this.#world.now, rate * this.#slew());
-    this.#world.note(this.id, `clock rate ${rate.toFixed(4)}`);
+    this.kernel.setMonoRate(this.#world.now, this.#clocks.changeRate(wild));
+    this.#world.note(this.id, `clock rate ${this.#clocks.raw.rate.toFixed(4)}`);
   }
 
   /** Somebody sets the wall clock: what counts on it is wrong. */
   jumpWallClock(ms: Millis): void {
-    if (this.#parts.options.wallClocks === 'jump') this.#wallOffset += ms;
+    if (this.#parts.options.wallClocks === 'jump') this.#clocks.jumpWall(ms);
     this.#world.note(this.id, 'somebody sets the wall clock');
   }
 
@@ -454,9 +423,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   #send(process: SimProcess, message: Message): void {
     if (!this.#canReach(message.to)) return;
-    if (message.type === 'heartbeat') {
-      this.#longestAsked = Math.max(this.#longestAsked, message.promiseMs);
-    }
+    if (message.type === 'heartbeat') this.#machinePause.asked(message.promiseMs);
     process.effect(() => {
       this.#checkers?.raft.sent(this, message);
       this.#parts.net.send(message);
@@ -489,12 +456,11 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #forget(): void {
-    this.#longestAsked = 0;
+    this.#machinePause.processDied();
     this.#guests.clear();
     this.#stopping = false;
     this.#process?.kill();
     this.#process = null;
-    this.#storage = null;
     this.#ports = null;
     this.#brain = null;
     this.#lease = null;
@@ -506,31 +472,15 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     return new SimProcess({
       world: this.#world,
       name: this.id,
-      clock: this.#clock,
+      clock: this.#clocks.raw,
       crashed: (error) => this.#died(error),
       hesitation: () => {
         if (!this.#hesitates || random() >= options.hesitateChance) return 0;
         return -Math.log(1 - random()) * options.hesitateMs;
       },
-      wallOffset: () => this.#wallOffset,
+      wallOffset: () => this.#clocks.wallOffset,
       timerLateness: () => -Math.log(1 - random()) * 0.1,
     });
-  }
-
-  #newClock(): DriftClock {
-    return new DriftClock(this.#world.now, 1_000 + this.#random() * 1e6, this.#drift());
-  }
-
-  #newMono(): DriftClock {
-    return new DriftClock(this.#world.now, this.#random() * 1e6, this.#clock.rate * this.#slew());
-  }
-
-  #drift(): number {
-    return 1 + (2 * this.#random() - 1) * this.#parts.options.drift;
-  }
-
-  #slew(): number {
-    return this.#parts.options.drift === 0 ? 1 : 1 + (2 * this.#random() - 1) * SLEW_BOUND;
   }
 }
 

@@ -31,6 +31,7 @@ export const faultKinds = [
   'bridge',
   'swizzle-clog',
   'slow-link',
+  'lone-writes',
   'stale-messages',
   // Disks.
   'disk-stall',

@@ -92,6 +92,7 @@ class Run {
   readonly #workload: Workload;
   readonly #faults: Faults;
   #recoveredMs: Millis | null = null;
+  #wentOnAlone = false;
   #drill: DrillResult | null = null;
 
   constructor(world: World, options: Options) {
@@ -219,15 +220,16 @@ class Run {
 
   /** Where hosts were lost and the rest elects nobody, a person chooses the fullest log. */
   #goOnAlone(): void {
-    if (!this.#hosts.some((host) => host.isScrapped)) return;
+    if (this.#wentOnAlone || !this.#hosts.some((host) => host.isScrapped)) return;
     if (this.#hosts.some((host) => host.leads)) return;
+    this.#wentOnAlone = true;
     const left = this.#hosts.filter((host) => host.isProvisioned && !host.isScrapped);
     const position = ({ platters }: SimHost): number => {
       const index = platters.lastIndex();
       return (platters.term(index) ?? 0) * 1e6 + index;
     };
-    const [best] = left.toSorted((one, other) => position(other) - position(one));
-    if (best !== undefined) this.#recover(best);
+    const fullestFirst = left.toSorted((one, other) => position(other) - position(one));
+    fullestFirst.some((host) => this.#recover(host));
   }
 
   outcome(): Outcome {

@@ -65,7 +65,11 @@ export class Workload {
   }
 
   write(): void {
-    this.ask({ type: 'write', value: `value-${this.#values++}` });
+    this.ask(this.#newValue());
+  }
+
+  writeTo(host: SimHost): void {
+    this.askOf(host, this.#newValue());
   }
 
   read(): void {
@@ -91,6 +95,10 @@ export class Workload {
     } else if (request.type === 'read' && answer.ok) {
       history.read(request.floor, answer.index);
     }
+  }
+
+  #newValue(): Request {
+    return { type: 'write', value: `value-${this.#values++}` };
   }
 
   /** What came of a request that a fault made. */

@@ -1,11 +1,15 @@
 /** Faults of the network between the members. */
 import { intBetween, pick } from '../../../src/base/prng.ts';
+import { newestLeader } from '../host.ts';
 import { type Catalogue, names } from './fault.ts';
 
 /** How much a slow link adds to each message at most. */
 const SLOWEST_LINK_MS = 800;
 /** When messages of a former process come again after its successor's start. */
 const STALE_WITHIN_MS = 1_500;
+
+/** Of writes that nobody commits; logs that are compacted less often are left alone. */
+const LONGEST_RUN = 60;
 
 type Kind =
   | 'cut-one-way'
@@ -15,6 +19,7 @@ type Kind =
   | 'bridge'
   | 'swizzle-clog'
   | 'slow-link'
+  | 'lone-writes'
   | 'stale-messages';
 
 export const linkFaults: Catalogue<Kind> = {
@@ -87,6 +92,31 @@ export const linkFaults: Catalogue<Kind> = {
       for (const to of others) net.slow(from.id, to.id, 0);
     });
     return others.length > 0;
+  },
+  /**
+   * A leader that is cut off takes a long run of writes that nobody will ever commit, while the
+   * others go on by fewer and compact their log: what it gets then is a snapshot from the middle of
+   * what it must forget.
+   */
+  'lone-writes'(faults) {
+    const { hosts, options, workload } = faults.parts;
+    const leader = newestLeader(hosts);
+    const others = hosts.filter((host) => host !== leader);
+    const entries = options.compactAfterEntries;
+    if (leader === undefined || !leader.isVoter() || entries > LONGEST_RUN) return false;
+    const ms = 5 * leader.timing().promiseMs;
+    faults.undisturbed(ms);
+    workload.hush(ms);
+    faults.cut([leader], others, ms);
+    faults.cut(others, [leader], ms);
+    for (let at = 0; at < 3 * entries; at++) faults.later(at, () => workload.writeTo(leader));
+    for (let at = 0; at < 1.4 * entries; at++) {
+      faults.later(0.6 * ms + 2 * at, () => {
+        const next = newestLeader(others);
+        if (next !== undefined) workload.writeTo(next);
+      });
+    }
+    return true;
   },
   /** A process is killed, and what was said to and by it arrives after its successor's start. */
   'stale-messages'(faults) {
