@@ -46,6 +46,8 @@ export interface Leadership {
   /** No configuration change may be proposed before this index has been applied. */
   pendingConfIndex: Index;
   heartbeatDueAt: Millis;
+  /** When a quorum last echoed a newer round than before; the election before the first. */
+  heardAt: Millis;
   transfer: Transfer | null;
   uncommittedBytes: number;
   /** The end of the log takes this node's vote away; see membership.ts. */
@@ -189,7 +191,8 @@ export class Core {
   /** Starts the timer anew with a new draw: on a change of role, and on granting a vote. */
   restartElectionTimer(): void {
     this.#timerDraw = this.config.rng();
-    this.refreshElectionTimer(this.#timerPromiseMs);
+    // The last round may have asked for little, of a leader in trouble; a retry is in no hurry.
+    this.refreshElectionTimer(Math.max(this.#timerPromiseMs, this.timing.promiseMs));
   }
 
   /** A leader was heard: the timer starts anew, with the leader's E if it named one. */

@@ -6,7 +6,7 @@
 import { assert, unreachable } from '../base/assert.ts';
 import { outlasting, type ReadIndexResult } from './config.ts';
 import type { Core, Leadership } from './core.ts';
-import { LeaderLease } from './lease.ts';
+import { LeaderLease, promiseMinMs } from './lease.ts';
 import type { HeartbeatReply, Message } from './message.ts';
 import { appendEntry, hasCommittedOwnTerm } from './proposal.ts';
 import { ReadQueue } from './readonly.ts';
@@ -35,6 +35,7 @@ export function becomeLeader(core: Core, grantedOwed: Millis): void {
     // What stands in the log may contain a change of which nobody here knows yet.
     pendingConfIndex: lastIndex,
     heartbeatDueAt: core.now,
+    heardAt: core.now,
     transfer: null,
     uncommittedBytes: 0,
     retiring: false,
@@ -72,9 +73,25 @@ export function stepDownAt(core: Core, leadership: Leadership): Millis {
   return leadership.lease.provenAt + core.timing.promiseMs;
 }
 
+/**
+ * The promise that a round asks for: E, and less the longer no quorum was heard. A leader that can
+ * send but not hear would else bind its followers for another E after its last round; so nobody is
+ * bound much longer than E after it was last heard to lead, and by the least that still spans two
+ * rounds. A shorter promise only means a shorter lease for that round.
+ */
+export function promiseToAsk(core: Core, { heardAt }: Leadership): Millis {
+  const { promiseMs, heartbeatMs } = core.timing;
+  if (core.tracker.isSoleVoter(core.id)) return promiseMs;
+  const patience = 2 * heartbeatMs;
+  const least = Math.min(promiseMs, Math.max(promiseMinMs, patience));
+  const silent = core.now - heardAt;
+  return Math.max(least, Math.min(promiseMs, Math.floor(promiseMs + patience - silent)));
+}
+
 /** Starts a heartbeat round at `core.now`, which counts as the instant of its send. */
 export function startRound(core: Core, leadership: Leadership): void {
-  const { promiseMs, heartbeatMs } = core.timing;
+  const { heartbeatMs } = core.timing;
+  const promiseMs = promiseToAsk(core, leadership);
   const round = leadership.lease.start(core.now, promiseMs);
   leadership.heartbeatDueAt = core.now + heartbeatMs;
   leadership.reads.roundStarted(round);
@@ -101,7 +118,9 @@ export function startRound(core: Core, leadership: Leadership): void {
 /** Looks at which round a quorum has echoed, for the lease and for reads. */
 function countEchoes(core: Core, leadership: Leadership): void {
   const round = core.tracker.echoedRound();
+  const before = leadership.lease.provenAt;
   leadership.lease.acknowledged(round);
+  if (leadership.lease.provenAt > before) leadership.heardAt = core.now;
   for (const read of leadership.reads.acknowledged(round)) core.readStates.push(read);
 }
 

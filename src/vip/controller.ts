@@ -388,7 +388,10 @@ export class VipController {
       for (const vip of table.ours()) attempt(() => this.#withdraw(vip.address, reason));
     });
     for (const vip of this.#desired.vips) this.#explain(vip.address, reason);
-    if (failures.length > 0) throw cannotLetGo(failures[0]);
+    if (failures.length === 0) return;
+    // What stays must at least be mute, also where somebody took the fence away.
+    attempt(() => fence.arm(table.ours()));
+    throw cannotLetGo(failures[0]);
   }
 
   /** The lease ended while something was held: the kernel's fence stood in for this process. */

@@ -468,6 +468,19 @@ test('a leader that can send but not hear steps down and is replaced', () => {
   net.runUntil(() => net.holder() !== undefined && net.holder() !== old, 3_000);
 });
 
+test('R9: a leader that hears nobody asks for less and less, so that its followers are soon free', () => {
+  const net = Network.ofVoters(names(3));
+  const old = net.elect();
+  net.run(300);
+  const { heartbeatMs, promiseMs, jitterMs } = lan;
+  for (const id of names(3)) if (id !== old.id) net.cut(id, old.id);
+  const deafSince = net.now;
+  // Else its last round, E later, would bind them for another E.
+  const patience = promiseMs + 3 * heartbeatMs + jitterMs + 20;
+  net.runUntil(() => net.holder() !== undefined && net.holder() !== old, patience);
+  assert.ok(net.now - deafSince < 2 * promiseMs);
+});
+
 test('a node that can hear nobody never disturbs the others', () => {
   const net = Network.ofVoters(names(3));
   const leader = net.elect();

@@ -55,7 +55,13 @@ test('a follower tells what it received and sent, in lines that a machine reads'
 test('a whole simulated run is told, and runs as without it', async () => {
   const events: TraceEvent[] = [];
   const seed = 3;
-  const told = await simulate(seed, new Trace(), undefined, (event) => void events.push(event));
+  const told = await simulate(
+    seed,
+    new Trace(),
+    undefined,
+    'jump',
+    (event) => void events.push(event),
+  );
   const plain = await simulate(seed);
 
   assert.equal(told.hash, plain.hash);

@@ -51,6 +51,10 @@ export interface Sums {
   slowestSeed: number;
   /** For each kind of drill: how long the VIP was away, ms. */
   gaps: Record<DrillKind, number[]>;
+  /** For each fault and condition: in how many seeds it took effect. */
+  exercised: Record<string, number>;
+  /** Outside of what is promised, by mode: seeds, and in how many each rule broke. */
+  beyond: Record<string, Record<string, number>>;
 }
 
 interface State {
@@ -143,17 +147,29 @@ function chunksOf({ from, count }: Range): Chunk[] {
 function add(sums: Sums, outcome: Outcome): void {
   sums.seeds++;
   sums.events += outcome.events;
-  sums.fewestEvents = Math.min(sums.fewestEvents, outcome.events);
+  const whole = outcome.excused.length === 0 && outcome.failure === null;
+  if (whole) sums.fewestEvents = Math.min(sums.fewestEvents, outcome.events);
   sums.tenures += outcome.tenures;
   sums.committed += outcome.committed;
   sums.lastedMs += outcome.lasted;
   if (outcome.failure !== null) sums.failed.push(outcome.seed);
+  for (const name of outcome.exercised) count(sums.exercised, name);
+  if (outcome.mode !== 'promised') {
+    sums.beyond[outcome.mode] ??= {};
+    const beyond = sums.beyond[outcome.mode] ?? {};
+    const what = outcome.excused.length > 0 ? outcome.excused : ['nothing'];
+    for (const name of ['seeds', ...what]) count(beyond, name);
+  }
   const { drill, recoveredMs } = outcome;
   if (drill !== null) sums.gaps[drill.kind].push(Math.round(drill.gapMs));
   if (recoveredMs !== null && recoveredMs > sums.slowestMs) {
     sums.slowestMs = recoveredMs;
     sums.slowestSeed = outcome.seed;
   }
+}
+
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
 }
 
 function noSums(): Sums {
@@ -178,6 +194,8 @@ function noSums(): Sums {
       'all-full': [],
       disruption: [],
     },
+    exercised: {},
+    beyond: {},
   };
 }
 

@@ -8,10 +8,17 @@ import { describeError } from '../../src/base/errors.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
 import type { Command } from '../../src/cluster/command.ts';
 import { Duties } from '../../src/cluster/duties.ts';
+import { promoteMember, removeMember, setMember } from '../../src/cluster/member-changes.ts';
 import { ClusterNode } from '../../src/cluster/node.ts';
+import type { MemberSetRequest } from '../../src/cluster/operations.ts';
 import type { PeerAddress, Transport } from '../../src/cluster/ports.ts';
 import type { Spec, VipSpec } from '../../src/cluster/spec.ts';
-import { type ClusterState, emptyState, type Member } from '../../src/cluster/state.ts';
+import {
+  type ClusterState,
+  emptyState,
+  formatVersion,
+  type Member,
+} from '../../src/cluster/state.ts';
 import { decodeState, encodeState } from '../../src/cluster/state-codec.ts';
 import { agentMarginMs } from '../../src/cluster/timing.ts';
 import type { TimingLimits } from '../../src/cluster/timing-choice.ts';
@@ -29,8 +36,9 @@ import {
 import { VipController } from '../../src/vip/controller.ts';
 import { linkTrouble } from '../../src/vip/placement.ts';
 import type { VipPlacement } from '../../src/vip/ports.ts';
+import { Rivals } from '../../src/vip/rivals.ts';
 import { bytesHash } from './checkers/raft.ts';
-import { INTERFACE, VIP } from './kernel.ts';
+import { INTERFACE, macOf, VIP } from './kernel.ts';
 import type { Options } from './options.ts';
 import type { Brain, Request, Surroundings } from './program.ts';
 import { traceLogger } from './trace-logger.ts';
@@ -40,6 +48,7 @@ const hastyTiming: TimingLimits = { shortenAfterMs: 300, delaysNeeded: 5 };
 const TOKEN = 'simtok';
 const FOR_EVER_MS = 8.64e15;
 const CLUSTER = 'simulated';
+const carried: readonly VipPlacement[] = [{ address: VIP, interface: INTERFACE }];
 
 /** The first log of a cluster whose voters are `first`. */
 export function firstSnapshot(first: readonly NodeId[], options: Options): Snapshot {
@@ -65,7 +74,14 @@ export function firstSnapshot(first: readonly NodeId[], options: Options): Snaps
   const { priorities, witness } = options.ranks;
   const members = first.map((id, at): Member => {
     const role = id === witness ? 'witness' : 'voter';
-    return { ...founder, ...facts(id), role, joinsAs: role, priority: priorities[at] ?? 0 };
+    return {
+      ...founder,
+      ...facts(id),
+      macs: [macOf(id)],
+      role,
+      joinsAs: role,
+      priority: priorities[at] ?? 0,
+    };
   });
   return {
     meta: { ...snapshot.meta, config: { ...emptyConfig, voters: first } },
@@ -85,6 +101,7 @@ export class NodeBrain implements Brain, Transport {
   readonly #around: Surroundings;
   readonly #options: Options;
   readonly #vips: VipController;
+  readonly #rivals: Rivals;
   readonly #duties: Duties;
   readonly #node: ClusterNode;
   #peers: ReadonlySet<NodeId> = new Set();
@@ -97,6 +114,15 @@ export class NodeBrain implements Brain, Transport {
     this.#options = options;
     const parts = { clock, table: kernel, fence: kernel, link: kernel, log };
     this.#vips = new VipController({ ...parts, marginMs: agentMarginMs });
+    this.#rivals = new Rivals({
+      clock,
+      link: kernel,
+      log,
+      known: () => this.#knownMacs(),
+      holds: (address) =>
+        this.#vips.view().some((view) => view.address === address && view.heldHere),
+      onChange: () => this.#guarded(() => this.#duties.hostChanged()),
+    });
     this.#duties = this.#newDuties();
     const compaction = { maxEntries: options.compactAfterEntries, maxBytes: 1_000_000 };
     this.#node = new ClusterNode(
@@ -114,7 +140,10 @@ export class NodeBrain implements Brain, Transport {
       },
     );
     this.#vips.start();
-    this.#node.onView((view) => this.#observe(view));
+    this.#node.onView((view) => {
+      this.#observe(view);
+      if (view.role === 'pre-candidate' || view.role === 'candidate') this.#rivals.look(carried);
+    });
     this.#observe(this.#node.view());
     this.#duties.attach(this.#node);
     kernel.watch(() => this.#duties.hostChanged());
@@ -137,6 +166,10 @@ export class NodeBrain implements Brain, Transport {
     const { members } = this.#node.view().state;
     const own = members.find(({ id }) => id === this.#around.id)?.priority ?? 0;
     return members.find((it) => it.role === 'voter' && it.priority > own)?.id ?? null;
+  }
+
+  state(): ClusterState {
+    return this.#node.view().state;
   }
 
   knows(id: NodeId): boolean {
@@ -172,7 +205,11 @@ export class NodeBrain implements Brain, Transport {
       this.#vips.stop();
       stopped();
     };
-    this.#node.stop().then(end, (error: unknown) => this.#around.died(error));
+    this.#rivals.stop();
+    this.#node
+      .stop()
+      .then(end)
+      .catch((error: unknown) => this.#around.died(error));
   }
 
   send(message: Message): void {
@@ -181,6 +218,20 @@ export class NodeBrain implements Brain, Transport {
 
   setPeers(peers: readonly PeerAddress[]): void {
     this.#peers = new Set(peers.map((peer) => peer.id));
+  }
+
+  /** What escapes from a promise's continuation ends the process, as Node does it. */
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#around.died(error);
+    }
+  }
+
+  #knownMacs(): ReadonlySet<string> {
+    const { members, removedMacs } = this.#node.view().state;
+    return new Set([...members.flatMap(({ macs }) => macs), ...removedMacs]);
   }
 
   #leaseIs(lease: LeaseView): void {
@@ -204,7 +255,7 @@ export class NodeBrain implements Brain, Transport {
         renew: (deadline) => this.#vips.renew(deadline),
       },
       balance: () => undefined,
-      problem: () => linkTrouble(INTERFACE, kernel.links()),
+      problem: () => linkTrouble(INTERFACE, kernel.links()) ?? this.#rivals.problem(),
     });
   }
 
@@ -215,15 +266,27 @@ export class NodeBrain implements Brain, Transport {
           type: 'update-member',
           ...facts(this.#around.id),
           version: request.value,
-          formatVersion: 1,
+          formatVersion,
           certExpires: '',
-          macs: [],
+          macs: [macOf(this.#around.id)],
         });
       case 'read':
         await this.#node.confirmRead();
         return this.#node.view().appliedIndex;
       case 'add':
         return this.#admit(request.id);
+      case 'replace':
+        return this.#admit(request.id, request.replaces);
+      case 'retire':
+        await removeMember(this.#node, { name: request.id, force: false });
+        return 0;
+      case 'promote':
+        await promoteMember(this.#node, request.id);
+        return 0;
+      case 'drain':
+        return this.#set(request.id, { draining: request.draining });
+      case 'move':
+        return this.#set(request.id, { address: request.address });
       case 'remove':
         return this.#propose({ type: 'remove-member', id: request.id });
       case 'retime':
@@ -244,13 +307,23 @@ export class NodeBrain implements Brain, Transport {
     return (await this.#node.propose(command)).index;
   }
 
-  async #admit(id: NodeId): Promise<Index> {
+  async #set(
+    name: NodeId,
+    decided: Partial<Pick<MemberSetRequest, 'address' | 'draining'>>,
+  ): Promise<Index> {
+    const nothing = { priority: null, address: null, draining: null, force: false };
+    await setMember(this.#node, { ...nothing, name, ...decided });
+    return 0;
+  }
+
+  async #admit(id: NodeId, replaces?: NodeId): Promise<Index> {
     const index = await this.#propose({
       type: 'add-member',
       ...facts(id),
+      ...(replaces === undefined ? {} : { replaces }),
       joinsAs: id === this.#options.ranks.witness ? 'witness' : 'voter',
       version: '',
-      formatVersion: 1,
+      formatVersion,
       certExpires: '',
       tokenId: TOKEN,
       nowWallMs: this.#around.clock.wallNow(),

@@ -39,6 +39,9 @@ export interface DiskTiming {
   readonly slowChance: number;
 }
 
+/** A synced write of a slow disk: 1 ms to 5 s, each length as likely as its logarithm. */
+const SLOW_RANGE_MS = [1, 5_000] as const;
+
 const calmDisk: DiskTiming = { syncMeanMs: 0.5, slowChance: 0 };
 
 /** What a failed write rejects with; a node must not go on after it. */
@@ -66,7 +69,12 @@ export class SimDisk {
   #writing: Write[] = [];
   #stalledUntil: Millis = 0;
   #fullUntil: Millis = 0;
+  #slowUntil: Millis = 0;
   #failsNext = false;
+  /** What cuts the power in the middle of the next write. */
+  #tearsNext: (() => void) | null = null;
+  /** An older content, to which the disk may be set back. */
+  #backup: LogImage | null = null;
   /** A store that failed once takes nothing more until it is opened anew. */
   #broken = false;
   #generation = 0;
@@ -110,6 +118,39 @@ export class SimDisk {
     return this.#world.now < this.#fullUntil;
   }
 
+  /** Synced writes that begin before `until` take from 1 ms to 5 s. */
+  slowDown(until: Millis): void {
+    this.#slowUntil = Math.max(this.#slowUntil, until);
+  }
+
+  /** Calls `cutPower` somewhere in the middle of the next write. */
+  tearNext(cutPower: () => void): void {
+    this.#tearsNext = cutPower;
+  }
+
+  /** Keeps what is on the platters now. */
+  backUp(): void {
+    this.#backup = this.#platters.clone();
+  }
+
+  /** Somebody puts the backup back, in place of what was synced since; false if that is nothing. */
+  rollBack(): boolean {
+    const backup = this.#backup;
+    if (backup === null) return false;
+    const { term, vote } = this.#platters.hard;
+    const same = backup.hard.term === term && backup.hard.vote === vote;
+    if (same && backup.lastIndex() === this.#platters.lastIndex()) return false;
+    this.#platters = backup.clone();
+    this.#cached = [];
+    return true;
+  }
+
+  /** Puts other content in the place of all that is there, as a recovery does. */
+  rewrite(log: LogImage): void {
+    this.#platters = log;
+    this.#cached = [];
+  }
+
   /** The next write ends in an error, whatever of it got to the platters. */
   failNext(): void {
     this.#failsNext = true;
@@ -119,8 +160,10 @@ export class SimDisk {
   heal(): void {
     this.#stalledUntil = 0;
     this.#fullUntil = 0;
+    this.#slowUntil = 0;
     this.#timing = calmDisk;
     this.#failsNext = false;
+    this.#tearsNext = null;
   }
 
   open(process: SimProcess): SimLogStorage {
@@ -160,7 +203,14 @@ export class SimDisk {
     this.#queue = [];
     const sync = this.#writing.some((write) => isSynced(write.operation));
     const generation = this.#generation;
-    this.#world.after(this.#duration(sync), () => this.#ended(generation, sync));
+    const duration = this.#duration(sync);
+    this.#world.after(duration, () => this.#ended(generation, sync));
+    const tear = this.#tearsNext;
+    if (tear === null) return;
+    this.#tearsNext = null;
+    this.#world.after(duration * this.#random(), () => {
+      if (generation === this.#generation) tear();
+    });
   }
 
   #ended(generation: number, sync: boolean): void {
@@ -191,6 +241,10 @@ export class SimDisk {
 
   #duration(sync: boolean): Millis {
     if (!sync) return 0.02 + 0.1 * this.#random();
+    if (this.#world.now < this.#slowUntil) {
+      const [least, most] = SLOW_RANGE_MS;
+      return least * (most / least) ** this.#random();
+    }
     const usual = 0.1 - Math.log(1 - this.#random()) * this.#timing.syncMeanMs;
     const slow = this.#random() < this.#timing.slowChance;
     return slow ? usual * (10 + 90 * this.#random()) : usual;

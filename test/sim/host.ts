@@ -5,17 +5,19 @@
  */
 import { defined } from '../../src/base/assert.ts';
 import type { Millis } from '../../src/base/clock.ts';
-import type { Prng } from '../../src/base/prng.ts';
+import { describeError, OperatingError } from '../../src/base/errors.ts';
+import type { ClusterState } from '../../src/cluster/state.ts';
 import type { Message } from '../../src/raft/message.ts';
-import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
+import type { Index, LeaseView, MemberConfig, NodeId, Term, Timing } from '../../src/raft/types.ts';
 import type { RaftChecker, Witnessed } from './checkers/raft.ts';
 import type { VipChecker, VipHost } from './checkers/vip.ts';
-import { DriftClock } from './clock.ts';
-import { DiskFailure, type DiskObserver, SimDisk, type SimLogStorage } from './disk.ts';
-import { SimKernel } from './kernel.ts';
+import { DiskFailure, type DiskObserver, SimDisk } from './disk.ts';
+import { HostClocks } from './host-clocks.ts';
+import { KernelFailure, macOf, SimKernel } from './kernel.ts';
 import { type KernelObserver, SimKernelPorts } from './kernel-ports.ts';
 import type { Lan } from './lan.ts';
 import { LogImage } from './log-image.ts';
+import { MachinePause } from './machine-pause.ts';
 import type { SimNet } from './net.ts';
 import type { Options } from './options.ts';
 import { SimProcess } from './process.ts';
@@ -24,9 +26,6 @@ import type { World } from './world.ts';
 
 /** How soon the service manager restarts an agent that ended itself. */
 const RESTART_MS = 100;
-
-/** NTP daemons slew the kernel's clock by at most this much; the raw one is never slewed. */
-const SLEW_BOUND = 0.08;
 
 export interface HostParts {
   readonly world: World;
@@ -53,11 +52,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   readonly disk: SimDisk;
   readonly #parts: HostParts;
   readonly #world: World;
-  readonly #random: Prng;
   #checkers: Checkers | null = null;
-  #clock: DriftClock;
+  readonly #clocks: HostClocks;
+  readonly #machinePause = new MachinePause();
   #process: SimProcess | null = null;
-  #storage: SimLogStorage | null = null;
   #ports: SimKernelPorts | null = null;
   #brain: Brain | null = null;
   #lease: LeaseView | null = null;
@@ -66,20 +64,19 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   #stopping = false;
   #linkWish = true;
   #incarnation = 0;
-  #wallOffset: Millis = 0;
   #hesitates: boolean;
   #provisioned: boolean;
+  /** Broken or switched off for good. */
+  #scrapped = false;
 
   constructor(parts: HostParts) {
     const { world, options, number } = parts;
     this.#parts = parts;
     this.#world = world;
     this.id = `n${number}`;
-    this.#random = world.random(`host ${this.id}`);
-    this.#clock = this.#newClock();
+    this.#clocks = new HostClocks(world, world.random(`host ${this.id}`), options.drift);
     this.#hesitates = options.hesitateChance > 0;
-    const mac = `02:00:00:00:00:${number.toString(16).padStart(2, '0')}`;
-    this.kernel = new SimKernel(mac, `10.0.0.${10 + number}`, this.#newMono());
+    this.kernel = new SimKernel(macOf(this.id), `10.0.0.${10 + number}`, this.#clocks.newMono());
     this.disk = new SimDisk(
       world,
       world.random(`disk ${this.id}`),
@@ -94,16 +91,12 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.#checkers = checkers;
   }
 
-  get process(): SimProcess | null {
-    return this.#process;
-  }
-
-  get brain(): Brain | null {
-    return this.#brain;
-  }
-
   get isUp(): boolean {
     return this.#process !== null;
+  }
+
+  get isScrapped(): boolean {
+    return this.#scrapped;
   }
 
   get isProvisioned(): boolean {
@@ -116,11 +109,6 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   get platters(): LogImage {
     return this.disk.platters;
-  }
-
-  /** The living process's log; null where there is none. */
-  get log(): LogImage | null {
-    return this.#storage?.memory ?? null;
   }
 
   get lease(): LeaseView | null {
@@ -140,6 +128,15 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     return this.#brain?.config() ?? null;
   }
 
+  state(): ClusterState | null {
+    return this.#brain?.state() ?? null;
+  }
+
+  /** A voter that would rather lead than this host, if there is one. */
+  preferred(): NodeId | null {
+    return this.#brain?.preferred() ?? null;
+  }
+
   /** Of a living process. */
   timing(): Timing {
     return defined(this.#brain, `the program on ${this.id}`).timing();
@@ -155,8 +152,16 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     return this.kernel.answers(address, this.#world.now);
   }
 
+  overlapTerm(): Term | null {
+    return this.#machinePause.term(this.#world.now);
+  }
+
+  overlapIsOver(): void {
+    this.#machinePause.isOver();
+  }
+
   localNow(): Millis {
-    return this.#clock.local(this.#world.now);
+    return this.#clocks.raw.local(this.#world.now);
   }
 
   /** A joiner's first start; nothing on a host that has its log. */
@@ -169,12 +174,12 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   /** Powers the host on if need be, and starts the process. */
   start(): void {
-    if (this.#process !== null || !this.#provisioned) return;
+    if (this.#process !== null || !this.#provisioned || this.#scrapped) return;
     if (!this.#powered) {
       this.#powered = true;
       this.#linkWish = true;
-      this.#clock = this.#newClock();
-      this.kernel.powerOn(this.#newMono());
+      this.#clocks.reboot();
+      this.kernel.powerOn(this.#clocks.newMono());
     }
     this.#incarnation++;
     this.#world.note(this.id, `starts, incarnation ${this.#incarnation}`);
@@ -183,7 +188,6 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     const storage = this.disk.open(process);
     const kernel = new SimKernelPorts(this.kernel, process, this);
     this.#process = process;
-    this.#storage = storage;
     this.#ports = kernel;
     process.post('io', () => {
       this.#brain = this.#parts.boot({
@@ -207,7 +211,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   /** SIGKILL: the kernel lives on. */
   kill(): void {
-    if (this.#process === null) return;
+    if (this.#process === null || this.kernel.isFrozen(this.#world.now)) return;
     this.#world.note(this.id, 'killed');
     this.#forget();
     this.disk.processDied();
@@ -219,7 +223,51 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.disk.powerLost();
     this.#powered = false;
     this.kernel.powerOff();
+    this.#machinePause.isOver();
     this.#checkers?.vip.look(null, null);
+  }
+
+  /** Without power for ever: nobody will see this host again. */
+  scrap(): void {
+    this.powerCut();
+    this.#scrapped = true;
+    this.#world.note(this.id, 'never comes back');
+  }
+
+  /** Puts an older image of the disk back; false if that would change nothing. */
+  rollBackDisk(): boolean {
+    if (!this.disk.rollBack()) return false;
+    this.#world.note(this.id, 'its disk is set back');
+    this.#checkers?.raft.rolledBack(this);
+    return true;
+  }
+
+  /** Puts another log in the place of a stopped process's. */
+  rewriteLog(log: LogImage): void {
+    this.disk.rewrite(log);
+    this.#checkers?.raft.began(this, log.snapshot().meta);
+  }
+
+  /**
+   * The whole machine stands still, its clocks and its kernel's timers too; false if it cannot now.
+   * When it goes on it believes its lease, and so may answer for what was left of it: at most L.
+   */
+  pauseMachine(ms: Millis): boolean {
+    const process = this.#process;
+    if (process === null || process.isAhead || this.#brain === null) return false;
+    const { now } = this.#world;
+    const until = now + ms;
+    this.#world.note(this.id, `its whole machine stands still for ${ms.toFixed(0)} ms`);
+    this.#clocks.raw.standStill(now, until);
+    this.kernel.freeze(now, until);
+    process.sleepUntil(until);
+    this.#checkers?.vip.look(null, null);
+    const { drift } = this.#parts.options;
+    const over = this.#machinePause.begins(this.#lease?.term ?? 0, until, drift);
+    for (const at of [until, over + 1e-3]) {
+      this.#world.at(at, () => this.#checkers?.vip.look(null, null));
+    }
+    return true;
   }
 
   pause(ms: Millis): void {
@@ -272,19 +320,21 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.disk.failNext();
   }
 
-  /** Other rates for its clocks, within their bounds. */
-  changeRates(): void {
-    if (this.#process?.isAhead === true) return;
-    const rate = this.#drift();
-    this.#clock.setRate(this.#world.now, rate);
-    this.kernel.setMonoRate(this.#world.now, rate * this.#slew());
-    this.#world.note(this.id, `clock rate ${rate.toFixed(4)}`);
+  /** Other rates for its clocks, within their bounds or far beyond them. */
+  changeRates(wild = false): void {
+    if (this.#process?.isAhead === true) {
+      // Its present lies in the world's future, and is not to be rewritten.
+      if (!wild) this.#world.at(this.#process.time, () => this.changeRates());
+      return;
+    }
+    this.kernel.setMonoRate(this.#world.now, this.#clocks.changeRate(wild));
+    this.#world.note(this.id, `clock rate ${this.#clocks.raw.rate.toFixed(4)}`);
   }
 
   /** Somebody sets the wall clock: what counts on it is wrong. */
   jumpWallClock(ms: Millis): void {
-    this.#wallOffset += ms;
-    this.#world.note(this.id, `wall clock jumps by ${ms.toFixed(0)} ms`);
+    if (this.#parts.options.wallClocks === 'jump') this.#clocks.jumpWall(ms);
+    this.#world.note(this.id, 'somebody sets the wall clock');
   }
 
   setLink(up: boolean): void {
@@ -293,12 +343,35 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   /** Somebody else takes the VIP off the interface. */
-  deleteAddress(address: string): void {
-    if (this.#process?.isAhead === true || !this.kernel.state.addresses.has(address)) return;
+  deleteAddress(address: string): boolean {
+    if (this.#process?.isAhead === true || !this.kernel.state.addresses.has(address)) return false;
     this.#world.note(this.id, `somebody deletes ${address}`);
     this.kernel.state.remove(address);
     this.#checkers?.vip.look(null, null);
     this.#ports?.foreignChange((state) => state.remove(address));
+    return true;
+  }
+
+  /** Somebody else removes the fence; false if there is none, or the process cannot see to it. */
+  removeFence(): boolean {
+    const ports = this.#ports;
+    if (ports === null || this.#process?.isAhead !== false) return false;
+    if (this.kernel.state.guarded === null) return false;
+    this.#world.note(this.id, 'somebody removes the fence');
+    this.kernel.unguard();
+    ports.fenceRemoved();
+    return true;
+  }
+
+  /** Calls to the kernel fail, or take `slowMs` at most, until true time `until`. */
+  troubleKernel(what: 'netlink' | 'fence' | 'slow', until: Millis): void {
+    this.#world.note(this.id, `${what} trouble until ${until.toFixed(0)}`);
+    this.kernel.trouble(what, until);
+  }
+
+  /** Nobody disturbs the kernel any more. */
+  healKernel(): void {
+    for (const what of ['netlink', 'fence', 'slow'] as const) this.kernel.trouble(what, 0);
   }
 
   /** From now on no process of this host sleeps right before an effect. */
@@ -331,6 +404,10 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     this.#parts.lan.announced(this.id, this.kernel, frame);
   }
 
+  answersHeard(address: string): readonly string[] {
+    return this.kernel.linkUp ? this.#parts.lan.answersFor(address, this.id) : [];
+  }
+
   #applyLink(): void {
     const up = this.#linkWish;
     if (!this.#powered || this.kernel.linkUp === up) return;
@@ -353,6 +430,7 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
 
   #send(process: SimProcess, message: Message): void {
     if (!this.#canReach(message.to)) return;
+    if (message.type === 'heartbeat') this.#machinePause.asked(message.promiseMs);
     process.effect(() => {
       this.#checkers?.raft.sent(this, message);
       this.#parts.net.send(message);
@@ -369,9 +447,9 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #died(error: unknown): void {
-    if (error instanceof DiskFailure) {
-      // The one error that is not the program's own; the service manager starts it again.
-      this.#world.note(this.id, 'ends itself after a disk error');
+    if (isForeign(error)) {
+      // Not the program's own fault; the service manager starts it again.
+      this.#world.note(this.id, `ends itself: ${describeError(error)}`);
       this.kill();
       this.#world.after(RESTART_MS, () => this.start());
       return;
@@ -385,11 +463,11 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
   }
 
   #forget(): void {
+    this.#machinePause.processDied();
     this.#guests.clear();
     this.#stopping = false;
     this.#process?.kill();
     this.#process = null;
-    this.#storage = null;
     this.#ports = null;
     this.#brain = null;
     this.#lease = null;
@@ -401,31 +479,22 @@ export class SimHost implements Witnessed, VipHost, DiskObserver, KernelObserver
     return new SimProcess({
       world: this.#world,
       name: this.id,
-      clock: this.#clock,
+      clock: this.#clocks.raw,
+      crashed: (error) => this.#died(error),
       hesitation: () => {
         if (!this.#hesitates || random() >= options.hesitateChance) return 0;
         return -Math.log(1 - random()) * options.hesitateMs;
       },
-      wallOffset: () => this.#wallOffset,
+      wallOffset: () => this.#clocks.wallOffset,
       timerLateness: () => -Math.log(1 - random()) * 0.1,
     });
   }
+}
 
-  #newClock(): DriftClock {
-    return new DriftClock(this.#world.now, 1_000 + this.#random() * 1e6, this.#drift());
-  }
-
-  #newMono(): DriftClock {
-    return new DriftClock(this.#world.now, this.#random() * 1e6, this.#clock.rate * this.#slew());
-  }
-
-  #drift(): number {
-    return 1 + (2 * this.#random() - 1) * this.#parts.options.drift;
-  }
-
-  #slew(): number {
-    return this.#parts.options.drift === 0 ? 1 : 1 + (2 * this.#random() - 1) * SLEW_BOUND;
-  }
+/** An error of a disk or a kernel, and what the program says when one keeps it from letting go. */
+function isForeign(error: unknown): boolean {
+  if (error instanceof DiskFailure || error instanceof KernelFailure) return true;
+  return error instanceof OperatingError && error.cause instanceof KernelFailure;
 }
 
 /** Whoever leads the newest term, if anybody leads; older leaders may not know yet. */

@@ -5,11 +5,14 @@
 import type { Millis } from '../../src/base/clock.ts';
 import type { LeaseView } from '../../src/raft/types.ts';
 import type { AddressTable, AnnounceLink, Fence, Link, VipPlacement } from '../../src/vip/ports.ts';
-import type { KernelState, SimKernel } from './kernel.ts';
+import { KernelFailure, type KernelState, type SimKernel } from './kernel.ts';
 import type { SimProcess } from './process.ts';
 
 /** Of what is left of the lease the fence uses nine tenths: its clock may be slewed. */
 const FENCE_SHARE = 0.9;
+
+/** How long a call by netlink may take while something holds the kernel's lock. */
+const SLOW_CALL_MS = 300;
 
 /** Told after each call that took effect. */
 export interface KernelObserver {
@@ -18,6 +21,8 @@ export interface KernelObserver {
   /** @param what null for what happens with every heartbeat and is no news. */
   changed(what: string | null, belief: LeaseView | null): void;
   announced(frame: Uint8Array): void;
+  /** MACs of all others that would answer a question for `address` now. */
+  answersHeard(address: string): readonly string[];
 }
 
 export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
@@ -41,12 +46,15 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
   }
 
   put(vip: VipPlacement, lifetimeSeconds: number): void {
+    this.#netlink('RTM_NEWADDR', this.#process.time % 2 < 1 ? 'EBUSY' : 'EEXIST');
     this.#call(`put ${vip.address} for ${lifetimeSeconds} s`, (state, at) =>
       state.put(vip, lifetimeSeconds, this.#kernel.mono(at)),
     );
   }
 
   remove(address: string): void {
+    if (!this.#seen.addresses.has(address)) return;
+    this.#netlink('RTM_DELADDR', 'EBUSY');
     this.#call(`remove ${address}`, (state) => state.remove(address));
   }
 
@@ -68,6 +76,8 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
   arm(vips: readonly VipPlacement[]): void {
     const names = vips.map((vip) => vip.address).join(' ');
     if (names === this.#armedFor) return;
+    this.#fence('BPF_PROG_ATTACH');
+    this.#kernel.lookedAt();
     this.#armedFor = names;
     this.#call(`fence guards ${names || 'nothing'}`, (state) => {
       state.arm(vips);
@@ -77,6 +87,7 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
 
   /** Reads the kernel's clock first: a sleep between the two readings only shortens the opening. */
   open(deadline: Millis): void {
+    this.#fence('BPF_MAP_UPDATE_ELEM');
     const mono = this.#kernel.mono(this.#process.time);
     const left = deadline - this.#process.now();
     const until = mono + FENCE_SHARE * left;
@@ -95,6 +106,7 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
   }
 
   intact(): boolean {
+    this.#kernel.lookedAt();
     return this.#seen.guarded !== null;
   }
 
@@ -116,8 +128,17 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
     return { ok: true };
   }
 
-  probe(_vip: VipPlacement, waitMs: Millis): Promise<readonly string[]> {
-    return new Promise((resolve) => this.#process.after(waitMs, () => resolve([])));
+  probe(vip: VipPlacement, waitMs: Millis): Promise<readonly string[]> {
+    return new Promise((resolve) => {
+      const heard = this.#observer.answersHeard(vip.address);
+      this.#process.after(waitMs, () => resolve(heard));
+    });
+  }
+
+  /** Somebody took the fence away; nobody is told, whoever looks sees it. */
+  fenceRemoved(): void {
+    this.#armedFor = null;
+    this.#seen.guarded = null;
   }
 
   /** Somebody else changed the kernel: this process sees it and is told a little later. */
@@ -127,6 +148,21 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
       for (const watcher of this.#watchers) watcher();
     };
     this.#process.after(1, tell);
+  }
+
+  /** A call by netlink: fails while that fails, takes its time while that is slow. */
+  #netlink(call: string, errno: string): void {
+    const { time } = this.#process;
+    if (this.#kernel.isTroubled('slow', time)) {
+      const phase = (time * 7.3) % 1;
+      this.#process.sleepUntil(time + SLOW_CALL_MS * phase);
+    }
+    if (this.#kernel.isTroubled('netlink', time)) throw new KernelFailure(call, errno);
+  }
+
+  #fence(call: string): void {
+    if (this.#kernel.isTroubled('fence', this.#process.time))
+      throw new KernelFailure(call, 'ENOMEM');
   }
 
   #call(what: string | null, change: (state: KernelState, at: Millis) => void): void {

@@ -7,11 +7,26 @@
  * coming up, and each of these is reported, so that looking then sees every instant.
  */
 import type { Millis } from '../../src/base/clock.ts';
+import type { NodeId } from '../../src/raft/types.ts';
 import type { Link, VipPlacement } from '../../src/vip/ports.ts';
 import type { DriftClock } from './clock.ts';
 
 export const INTERFACE = 'eth0';
 export const VIP = '10.0.0.100';
+
+/** A call to the kernel that did not work; the names are Linux's own. */
+export class KernelFailure extends Error {
+  constructor(call: string, errno: string) {
+    super(`${call}: ${errno}`);
+  }
+}
+
+/** What may go wrong with calls to a kernel. */
+export type KernelTrouble = 'netlink' | 'fence' | 'slow';
+
+export function macOf(id: NodeId): string {
+  return `02:00:00:00:00:${Number(id.slice(1)).toString(16).padStart(2, '0')}`;
+}
 
 /** How much later than asked the kernel takes an address away, at most. */
 const LIFETIME_SLACK_MS = 50;
@@ -69,6 +84,11 @@ export class SimKernel {
   #state = new KernelState();
   #linkUp = true;
   #powered = true;
+  readonly #troubledUntil = new Map<KernelTrouble, Millis>();
+  /** Somebody removed the fence, and no process has looked since. */
+  #unguarded = false;
+  /** Nothing runs on this machine before: neither its kernel nor its clocks. */
+  #frozenUntil: Millis = 0;
 
   constructor(mac: string, hostAddress: string, mono: DriftClock) {
     this.mac = mac;
@@ -96,8 +116,39 @@ export class SimKernel {
     this.#mono.setRate(at, rate);
   }
 
+  /** The whole machine stands still. */
+  freeze(at: Millis, until: Millis): void {
+    this.#frozenUntil = until;
+    this.#mono.standStill(at, until);
+  }
+
+  isFrozen(at: Millis): boolean {
+    return at < this.#frozenUntil;
+  }
+
+  trouble(what: KernelTrouble, until: Millis): void {
+    this.#troubledUntil.set(what, until);
+  }
+
+  isTroubled(what: KernelTrouble, at: Millis): boolean {
+    return at < (this.#troubledUntil.get(what) ?? 0);
+  }
+
+  /** Somebody removes the fence. What the address does until a process looks is beyond anybody. */
+  unguard(): void {
+    this.#state.guarded = null;
+    this.#unguarded = true;
+  }
+
+  /** A process looked. */
+  lookedAt(): void {
+    this.#unguarded = false;
+  }
+
   powerOff(): void {
+    this.#unguarded = false;
     this.#powered = false;
+    this.#frozenUntil = 0;
     this.#state = new KernelState();
   }
 
@@ -109,7 +160,7 @@ export class SimKernel {
 
   /** Whether this host answers for `address` at true time `at`. */
   answers(address: string, at: Millis): boolean {
-    if (!this.#powered || !this.#linkUp) return false;
+    if (!this.#powered || !this.#linkUp || this.#unguarded || this.isFrozen(at)) return false;
     const mono = this.mono(at);
     return this.#state.has(address, mono) && this.#state.passes(address, mono);
   }

@@ -17,11 +17,14 @@ import { type TraceEvent, traceLine } from '../../src/raft/trace.ts';
 import { runBatch, type Sums } from './batch.ts';
 import { mutants } from './mutants/all.ts';
 import { hunt, type Mutant } from './mutants/hunt.ts';
+import { conditions, faultKinds } from './options.ts';
 import { type Outcome, simulate } from './simulation.ts';
 import { Trace } from './trace.ts';
 
 /** How much of a failed run's trace is printed. */
 const TAIL_LINES = 80;
+/** With so many seeds a fault that never took effect is a fault of the simulator. */
+const COVERING_SEEDS = 2_000;
 /** Between two lines of progress in a long run. */
 const PROGRESS_MS = 30_000;
 
@@ -54,7 +57,13 @@ async function replay(seed: number): Promise<boolean> {
   const states: string[] = [];
   const onState = (event: TraceEvent): void => void states.push(traceLine(event));
   const { trace: file } = values;
-  const outcome = await simulate(seed, trace, steps, file === undefined ? undefined : onState);
+  const outcome = await simulate(
+    seed,
+    trace,
+    steps,
+    'jump',
+    file === undefined ? undefined : onState,
+  );
   if (file !== undefined) writeFileSync(file, states.join(''));
   console.log(verdict(outcome));
   return outcome.failure === null;
@@ -87,6 +96,11 @@ async function manySeeds(): Promise<boolean> {
     },
   });
   report(sums, earlier ?? 0, (performance.now() - started) / 1000);
+  const missed = reportCoverage(sums);
+  if (missed.length > 0 && sums.seeds >= COVERING_SEEDS) {
+    console.log(`in ${sums.seeds} seeds there was no ${missed.join(', no ')}`);
+    return false;
+  }
   return sums.failed.length === 0;
 }
 
@@ -102,6 +116,19 @@ function report(sums: Sums, earlier: number, seconds: number): void {
   );
   for (const kind of ['crash', 'stop', 'link', 'deaf', 'mute', 'full', 'blackout'] as const)
     console.log(away(kind, sums.gaps[kind]));
+}
+
+/** Prints in how many seeds each fault took effect; returns those that never did. */
+function reportCoverage({ seeds, exercised, beyond }: Sums): string[] {
+  const share = (name: string): string => `${name} ${exercised[name] ?? 0}`;
+  console.log(`of ${seeds} seeds, so many with ${faultKinds.map(share).join(', ')}`);
+  console.log(`under ${conditions.map(share).join(', ')}`);
+  for (const [mode, broken] of Object.entries(beyond)) {
+    const { seeds: tried, ...rules } = broken;
+    const lost = Object.entries(rules).map(([rule, times]) => `${rule} ${times}`);
+    console.log(`outside of what is promised, ${mode}: ${tried} seeds, broken ${lost.join(', ')}`);
+  }
+  return [...faultKinds, ...conditions].filter((name) => (exercised[name] ?? 0) === 0);
 }
 
 /** How long nobody answered for the VIP, for one kind of drill. */

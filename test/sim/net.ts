@@ -31,6 +31,8 @@ export const calmNet: NetTiming = {
 
 /** After this a sender gives a snapshot up that the link swallowed. */
 const SNAPSHOT_TIMEOUT_MS = 100;
+/** How many messages are remembered, to come again when their time has long passed. */
+const REMEMBERED = 256;
 
 export interface NetCounters {
   sent: number;
@@ -43,6 +45,10 @@ export class SimNet {
   readonly #world: World;
   readonly #random: Prng;
   readonly #cut = new Set<string>();
+  readonly #slow = new Map<string, Millis>();
+  /** The newest messages, the oldest overwritten first. */
+  readonly #past: Message[] = [];
+  #onSnapshot: (() => void) | null = null;
   #timing: NetTiming;
   #deliver: (message: Message) => void = () => undefined;
   #snapshotResult: (message: Message, ok: boolean) => void = () => undefined;
@@ -78,6 +84,30 @@ export class SimNet {
 
   restoreAll(): void {
     this.#cut.clear();
+    this.#slow.clear();
+  }
+
+  /** Messages `from` → `to` take up to `ms` longer; 0 ends it. */
+  slow(from: NodeId, to: NodeId, ms: Millis): void {
+    if (ms === 0) this.#slow.delete(link(from, to));
+    else this.#slow.set(link(from, to), ms);
+  }
+
+  /** Calls back once, when the next snapshot leaves. */
+  onNextSnapshot(call: () => void): void {
+    this.#onSnapshot = call;
+  }
+
+  /** Messages of the past from or to `host`, oldest first. */
+  past(host: NodeId): readonly Message[] {
+    const split = this.counters.sent % REMEMBERED;
+    const inOrder = [...this.#past.slice(split), ...this.#past.slice(0, split)];
+    return inOrder.filter((message) => message.from === host || message.to === host);
+  }
+
+  /** Delivers a message of the past once more, whatever it was about. */
+  sendAgain(message: Message): void {
+    this.#carry(message);
   }
 
   isCut(from: NodeId, to: NodeId): boolean {
@@ -85,7 +115,9 @@ export class SimNet {
   }
 
   send(message: Message): void {
+    this.#past[this.counters.sent % REMEMBERED] = message;
     this.counters.sent++;
+    if (message.type === 'snapshot') this.#snapshotLeaves();
     this.#carry(message);
     if (this.#random() < this.#timing.duplicateChance) this.#carry(message);
   }
@@ -95,7 +127,7 @@ export class SimNet {
       this.#lost(message);
       return;
     }
-    this.#world.after(this.#delay(), () => {
+    this.#world.after(this.#delay(message), () => {
       if (this.isCut(message.from, message.to)) {
         this.#lost(message);
         return;
@@ -113,9 +145,17 @@ export class SimNet {
     this.#world.after(SNAPSHOT_TIMEOUT_MS, () => this.#snapshotResult(message, false));
   }
 
-  #delay(): Millis {
+  #snapshotLeaves(): void {
+    const call = this.#onSnapshot;
+    this.#onSnapshot = null;
+    call?.();
+  }
+
+  #delay({ from, to }: Message): Millis {
     const { minMs, meanMs, tailChance, tailMs } = this.#timing;
-    const usual = minMs - Math.log(1 - this.#random()) * meanMs;
+    const slow = this.#slow.size === 0 ? 0 : (this.#slow.get(link(from, to)) ?? 0);
+    const held = slow === 0 ? 0 : slow * this.#random();
+    const usual = minMs - Math.log(1 - this.#random()) * meanMs + held;
     return this.#random() < tailChance ? usual + tailMs * this.#random() : usual;
   }
 }

@@ -13,32 +13,90 @@ import type { World } from './world.ts';
 
 /** What may happen to a running cluster, by name. */
 export const faultKinds = [
+  // Processes and hosts.
   'kill',
   'power-cut',
   'quick-restart',
   'pause',
+  'vm-pause',
+  'siege',
+  'drowse',
+  'graceful-stop',
+  'clock-rate',
+  'wall-clock',
+  // Links.
   'cut-one-way',
   'isolate',
   'deafen',
   'partition',
   'bridge',
-  'siege',
+  'swizzle-clog',
+  'slow-link',
+  'lone-writes',
+  'stale-messages',
+  // Disks.
   'disk-stall',
   'disk-full',
+  'disk-slow',
   'disk-error',
-  'clock-rate',
-  'wall-clock',
+  'torn-write',
+  'disk-lost',
+  // The kernel and the segment of the VIP.
   'link-down',
   'address-deleted',
-  'transfer',
-  'graceful-stop',
+  'netlink-error',
+  'netlink-slow',
+  'fence-error',
+  'fence-removed',
+  'stranger',
+  // Members.
   'member-change',
+  'promote',
+  'replace',
+  'move',
+  'drain',
+  'return-removed',
+  'shrink',
+  'change-in-transfer',
+  'change-in-snapshot',
+  'recovery',
+  // Operators.
   'spec-change',
+  'transfer',
+  'transfer-to-dead',
+  'transfer-to-slow',
+  'transfer-to-learner',
+  'transfer-to-self',
+  'transfer-to-removed',
+  'two-transfers',
 ] as const;
 
 export type FaultKind = (typeof faultKinds)[number];
 
+/** What a seed's world is like throughout, counted beside the faults. */
+export const conditions = [
+  'loss',
+  'duplicates',
+  'late messages',
+  'clock drift',
+  'sleep before an effect',
+  'slow fsync',
+  'grown one by one',
+  'overlap after vm-pause',
+  'wild-clocks',
+  'disk-rollback',
+] as const;
+
+/**
+ * `promised`: within what the product promises. The others are outside of it, and show what is lost
+ * there: `wild-clocks` may cost the VIP's exclusivity and nothing else, `disk-rollback` anything.
+ */
+export const modes = ['promised', 'wild-clocks', 'disk-rollback'] as const;
+
+export type Mode = (typeof modes)[number];
+
 export interface Options {
+  readonly mode: Mode;
   readonly nodes: number;
   /** `formed`: all are voters from the start; `grown`: the first admits the others. */
   readonly start: 'formed' | 'grown';
@@ -62,11 +120,15 @@ export interface Options {
   readonly compactAfterEntries: number;
   /** Transports talk to members only, as seen by each side; else to anybody. */
   readonly pinnedPeers: boolean;
+  /** `true`: nobody sets the wall clocks, whatever the faults. */
+  readonly wallClocks: 'jump' | 'true';
   readonly ranks: Ranks;
 }
 
 /** ρ of LEASE: the promise arithmetic holds up to it, so the simulator goes to its edge. */
 export const DRIFT_BOUND = 0.01;
+/** How many seeds leave what is promised, for each way to leave it. */
+const WILD_SHARE = 0.02;
 
 const timings: readonly Timing[] = [
   { heartbeatMs: 30, promiseMs: 230, jitterMs: 60 },
@@ -81,6 +143,7 @@ export function optionsOf(world: World): Options {
   const nodes = pick(random, [1, 2, 3, 3, 3, 3, 3, 3, 4, 5, 5, 5, 7]);
   const ranks = ranksOf(world, nodes);
   return {
+    mode: modeOf(world.random('mode')),
     nodes,
     start: nodes > 1 && random() < 0.35 ? 'grown' : 'formed',
     timing: timingOf(world, pick(random, timings)),
@@ -100,6 +163,7 @@ export function optionsOf(world: World): Options {
     compactAfterEntries: pick(random, [8, 30, 200]),
     pinnedPeers: random() < 0.5,
     ranks,
+    wallClocks: 'jump',
   };
 }
 
@@ -107,9 +171,15 @@ function timingOf(world: World, timing: Timing): Options['timing'] {
   return world.random('timing')() < AUTO_SHARE ? 'auto' : timing;
 }
 
+function modeOf(random: Prng): Mode {
+  const draw = random();
+  if (draw < WILD_SHARE) return 'wild-clocks';
+  return draw < 2 * WILD_SHARE ? 'disk-rollback' : 'promised';
+}
+
 /** Sometimes a few kinds again and again, sometimes nearly all of them. */
 function someFaults(random: Prng): FaultKind[] {
-  const share = pick(random, [0.12, 0.25, 0.5]);
+  const share = pick(random, [0.1, 0.2, 0.4]);
   return faultKinds.filter(() => random() < share);
 }
 
@@ -133,8 +203,9 @@ function hesitationOf(random: Prng): Pick<Options, 'hesitateChance' | 'hesitateM
 
 /** One line for a person, and for the trace's hash. */
 export function describeOptions(options: Options): string {
-  const { nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
+  const { mode, nodes, start, timing, faultyMs, faults, faultEveryMs, net, disk } = options;
   return [
+    ...(mode === 'promised' ? [] : [mode]),
     `${nodes} nodes ${start}, E ${timing === 'auto' ? timing : timing.promiseMs}`,
     `${faultyMs} ms of faults each ~${faultEveryMs}`,
     `[${faults.join(' ')}]`,
@@ -146,4 +217,19 @@ export function describeOptions(options: Options): string {
   ]
     .filter((part) => part !== '')
     .join(', ');
+}
+
+/** Which of {@link conditions} these options make. */
+export function conditionsOf({ mode, net, disk, drift, hesitateChance, start }: Options): string[] {
+  const held: readonly [(typeof conditions)[number], boolean][] = [
+    ['loss', net.lossChance > 0],
+    ['duplicates', net.duplicateChance > 0],
+    ['late messages', net.tailChance > 0],
+    ['clock drift', drift > 0],
+    ['sleep before an effect', hesitateChance > 0],
+    ['slow fsync', disk.slowChance > 0],
+    ['grown one by one', start === 'grown'],
+    ['wild-clocks', mode === 'wild-clocks'],
+  ];
+  return held.filter(([, holds]) => holds).map(([name]) => name);
 }

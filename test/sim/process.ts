@@ -26,6 +26,8 @@ export interface ProcessParts {
   readonly world: World;
   readonly name: string;
   readonly clock: DriftClock;
+  /** Told what escapes from a turn: it ends the process. */
+  readonly crashed: (error: unknown) => void;
   /** How long to sleep right before an effect, in ms of true time; 0 for not at all. */
   readonly hesitation: () => Millis;
   /** How far the host's wall clock is off; nothing may depend on it. */
@@ -171,6 +173,8 @@ export class SimProcess implements Clock {
     this.#running = true;
     try {
       run();
+    } catch (error) {
+      this.#parts.crashed(error);
     } finally {
       this.#running = false;
     }

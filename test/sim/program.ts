@@ -3,7 +3,7 @@
  * asked of it, and what it tells. A host knows nothing else of the program.
  */
 import type { Prng } from '../../src/base/prng.ts';
-import type { Member } from '../../src/cluster/state.ts';
+import type { ClusterState, Member } from '../../src/cluster/state.ts';
 import type { RaftConfig } from '../../src/raft/config.ts';
 import type { Message } from '../../src/raft/message.ts';
 import type { Index, LeaseView, MemberConfig, NodeId, Timing } from '../../src/raft/types.ts';
@@ -17,6 +17,8 @@ export interface Brain {
   /** The transport got a snapshot through to `to`, or not. */
   snapshotResult(to: NodeId, ok: boolean): void;
   config(): MemberConfig;
+  /** The replicated state as far as it has applied it. */
+  state(): ClusterState;
   timing(): Timing;
   /** A voter that would rather lead than this node, if there is one. */
   preferred(): NodeId | null;
@@ -39,7 +41,14 @@ export type Request =
   /** @param hops how often it was passed on to whom the member asked took for the leader. */
   | { readonly type: 'read'; readonly floor: Index; readonly hops: number }
   | { readonly type: 'add'; readonly id: NodeId }
+  | { readonly type: 'replace'; readonly id: NodeId; readonly replaces: NodeId }
+  /** Without a look at who is left. */
   | { readonly type: 'remove'; readonly id: NodeId }
+  /** As `member remove` does it: refused where it would cost the quorum. */
+  | { readonly type: 'retire'; readonly id: NodeId }
+  | { readonly type: 'promote'; readonly id: NodeId }
+  | { readonly type: 'drain'; readonly id: NodeId; readonly draining: boolean }
+  | { readonly type: 'move'; readonly id: NodeId; readonly address: string }
   | { readonly type: 'retime'; readonly timing: Timing | 'auto' }
   | { readonly type: 'transfer'; readonly to: NodeId | null };
 

@@ -17,13 +17,14 @@ import { VIP } from './kernel.ts';
 import { Lan } from './lan.ts';
 import { LogImage } from './log-image.ts';
 import { SimNet } from './net.ts';
-import { describeOptions, type Options, optionsOf } from './options.ts';
+import { conditionsOf, describeOptions, type Mode, type Options, optionsOf } from './options.ts';
+import { recover } from './recovery.ts';
 import { Trace } from './trace.ts';
 import { Workload } from './workload.ts';
 import { type Failure, World } from './world.ts';
 
 /** Hosts beyond the seed's nodes, which may join later. */
-const SPARES = 2;
+const SPARES = 3;
 /**
  * A healed cluster must be whole again after this: the longest sleep, promise and delay together.
  */
@@ -31,6 +32,8 @@ const RECOVERY_MS = 15_000;
 /** A run has at least so many events: quiet worlds go on until then, though not for ever. */
 const LEAST_EVENTS = 3_000;
 const LONGEST_FAULTY_MS = 300_000;
+/** After this a person sees that the quorum is lost for good, where hosts were. */
+const PATIENCE_MS = 6_000;
 /** What was asked for before the healing may still change things for this long. */
 const SETTLE_MS = 1_000;
 /** And then nothing may change for this long. */
@@ -48,6 +51,11 @@ export interface Outcome {
   /** From the healing until the cluster was whole again; null if it was not. */
   readonly recoveredMs: Millis | null;
   readonly drill: DrillResult | null;
+  readonly mode: Mode;
+  /** Rules that broke outside of what is promised. */
+  readonly excused: readonly string[];
+  /** What took effect of all that may. */
+  readonly exercised: readonly string[];
   readonly options: string;
   readonly tail: readonly string[];
 }
@@ -55,20 +63,23 @@ export interface Outcome {
 /**
  * @param trace gets every line; by default only the tail is kept.
  * @param steps ends the run, without a verdict on liveness, after so many events.
+ * @param wallClocks `true`: nobody sets them, which must change nothing.
  * @param onState gets what every core does; it changes nothing of the run.
  */
 export async function simulate(
   seed: number,
   trace: Trace = new Trace(),
   steps: number = Number.POSITIVE_INFINITY,
+  wallClocks: 'jump' | 'true' = 'jump',
   onState?: RaftConfig['trace'],
 ): Promise<Outcome> {
   const world = new World(seed, trace);
-  const options = optionsOf(world);
+  const options = { ...optionsOf(world), wallClocks };
+  for (const condition of conditionsOf(options)) world.exercise(condition);
   world.note('WORLD', `seed ${seed}: ${describeOptions(options)}`);
   const run = new Run(world, options, onState);
   await run.faultyPhase(steps);
-  if (world.failure === null && world.events < steps) await run.healedPhase();
+  if (!world.isOver && world.events < steps) await run.healedPhase();
   return run.outcome();
 }
 
@@ -84,6 +95,7 @@ class Run {
   readonly #workload: Workload;
   readonly #faults: Faults;
   #recoveredMs: Millis | null = null;
+  #wentOnAlone = false;
   #drill: DrillResult | null = null;
 
   constructor(world: World, options: Options, onState: RaftConfig['trace']) {
@@ -113,6 +125,7 @@ class Run {
     );
     for (const host of this.#hosts) byId.set(host.id, host);
     this.#raft = new RaftChecker(world, byId, (entry) => this.#history.committed(entry));
+    this.#lan.inhabitedBy(this.#hosts);
     this.#raft.foundedOn(firstSnapshot(first, options).meta);
     this.#vip = new VipChecker(world, this.#hosts, [VIP]);
     for (const host of this.#hosts) host.watchedBy({ raft: this.#raft, vip: this.#vip });
@@ -130,9 +143,11 @@ class Run {
       world,
       options,
       net: this.#net,
+      lan: this.#lan,
       hosts: this.#hosts,
       workload: this.#workload,
       vip: VIP,
+      recover: (survivor) => this.#recover(survivor),
     });
   }
 
@@ -151,7 +166,7 @@ class Run {
         () => this.#world.events >= Math.min(events, steps),
       );
     await goOn(faultyMs, steps);
-    if (this.#world.failure === null) await goOn(LONGEST_FAULTY_MS, LEAST_EVENTS);
+    if (!this.#world.isOver) await goOn(LONGEST_FAULTY_MS, LEAST_EVENTS);
   }
 
   async healedPhase(): Promise<void> {
@@ -164,33 +179,65 @@ class Run {
       this.#raft.committedIndex > committed &&
       this.#whatLacks() === null;
     let whole = false;
-    while (!whole && this.#world.failure === null) {
+    while (!whole && !this.#world.isOver) {
       if (this.#world.now > healedAt + RECOVERY_MS) {
         this.#world.fail('recovery', this.#whatLacks() ?? 'nothing is committed any more');
         return;
       }
       this.#workload.write();
-      this.#rejoin();
+      this.#tidyUp();
+      if (this.#world.now > healedAt + PATIENCE_MS) this.#goOnAlone();
       await this.#world.run(this.#world.now + 200, () => undefined, isWhole);
       whole = isWhole();
     }
     this.#recoveredMs = this.#world.now - healedAt;
     await this.#quietPhase();
-    if (this.#world.failure !== null) return;
+    if (this.#world.isOver) return;
     this.#drill = await drill({ world: this.#world, net: this.#net, hosts: this.#hosts, vip: VIP });
   }
 
-  /** Whoever was admitted without hearing of it asks again. */
-  #rejoin(): void {
-    const config = newestLeader(this.#hosts)?.config();
-    for (const host of this.#hosts) {
-      if (host.isProvisioned || config?.learners.includes(host.id) !== true) continue;
-      this.#workload.ask({ type: 'add', id: host.id });
+  /**
+   * Whoever was admitted without hearing of it asks again, lost members are removed, drained ones
+   * let in.
+   */
+  #tidyUp(): void {
+    const leader = newestLeader(this.#hosts);
+    const config = leader?.config();
+    if (config === undefined || config === null) return;
+    for (const { id, isProvisioned, isScrapped } of this.#hosts) {
+      if (isScrapped) {
+        const isMember = [...config.voters, ...config.learners].includes(id);
+        if (isMember) this.#workload.ask({ type: 'remove', id });
+      } else if (!isProvisioned && config.learners.includes(id)) {
+        this.#workload.ask({ type: 'add', id });
+      }
+    }
+    for (const { id, draining } of leader?.state()?.members ?? []) {
+      if (draining) this.#workload.ask({ type: 'drain', id, draining: false });
     }
   }
 
+  #recover(survivor: SimHost): boolean {
+    const parts = { world: this.#world, hosts: this.#hosts };
+    return recover({ ...parts, history: this.#history, vip: this.#vip }, survivor);
+  }
+
+  /** Where hosts were lost and the rest elects nobody, a person chooses the fullest log. */
+  #goOnAlone(): void {
+    if (this.#wentOnAlone || !this.#hosts.some((host) => host.isScrapped)) return;
+    if (this.#hosts.some((host) => host.leads)) return;
+    this.#wentOnAlone = true;
+    const left = this.#hosts.filter((host) => host.isProvisioned && !host.isScrapped);
+    const position = ({ platters }: SimHost): number => {
+      const index = platters.lastIndex();
+      return (platters.term(index) ?? 0) * 1e6 + index;
+    };
+    const fullestFirst = left.toSorted((one, other) => position(other) - position(one));
+    fullestFirst.some((host) => this.#recover(host));
+  }
+
   outcome(): Outcome {
-    const { seed, failure, trace, events, now } = this.#world;
+    const { seed, failure, trace, events, now, excused, exercised } = this.#world;
     return {
       seed,
       failure,
@@ -201,6 +248,9 @@ class Run {
       lasted: now,
       recoveredMs: this.#recoveredMs,
       drill: this.#drill,
+      mode: this.#options.mode,
+      excused,
+      exercised,
       options: describeOptions(this.#options),
       tail: trace.tail,
     };
@@ -221,7 +271,7 @@ class Run {
         this.#world.fail('stability', `${leader.id} dropped the VIP in a healthy cluster`);
       }
     });
-    const lack = this.#world.failure === null ? this.#whatLacks() : null;
+    const lack = this.#world.isOver ? null : this.#whatLacks();
     if (lack !== null) this.#world.fail('stability', lack);
   }
 
@@ -233,7 +283,7 @@ class Run {
     const [leader] = leaders;
     if (leader === undefined) return 'nobody leads';
     if (leaders.length > 1) return `${leaders.map((host) => host.id).join(' and ')} lead`;
-    const preferred = leader.brain?.preferred() ?? null;
+    const preferred = leader.preferred();
     if (preferred !== null) return `${preferred} is preferred to ${leader.id}`;
     if (!leader.answers(VIP)) return `${leader.id} leads without the VIP`;
     if (this.#lan.neighbourCache !== leader.id) return 'the neighbours look elsewhere for the VIP';

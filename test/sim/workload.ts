@@ -8,7 +8,7 @@ import { type Prng, pick } from '../../src/base/prng.ts';
 import type { NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
 import { newestLeader, type SimHost } from './host.ts';
-import type { Options } from './options.ts';
+import type { FaultKind, Options } from './options.ts';
 import type { Answer, Request } from './program.ts';
 import type { World } from './world.ts';
 
@@ -19,11 +19,23 @@ export interface WorkloadParts {
   readonly history: HistoryChecker;
 }
 
+/** Their point is the refusal, or that nothing breaks. */
+const mayBeRefused: ReadonlySet<FaultKind> = new Set([
+  'transfer-to-dead',
+  'transfer-to-slow',
+  'transfer-to-learner',
+  'transfer-to-self',
+  'transfer-to-removed',
+  'two-transfers',
+  'change-in-transfer',
+]);
+
 export class Workload {
   readonly #parts: WorkloadParts;
   readonly #random: Prng;
   #values = 0;
   #over = false;
+  readonly #purposes = new Map<Request, FaultKind>();
   #hushedUntil: Millis = 0;
 
   constructor(parts: WorkloadParts) {
@@ -53,8 +65,11 @@ export class Workload {
   }
 
   write(): void {
-    const floor = this.#parts.history.answered;
-    this.ask({ type: 'write', value: `value-${this.#values++}`, floor });
+    this.ask(this.#newValue());
+  }
+
+  writeTo(host: SimHost): void {
+    this.askOf(host, this.#newValue());
   }
 
   read(): void {
@@ -73,6 +88,8 @@ export class Workload {
 
   answered(request: Request, answer: Answer): void {
     const { history } = this.#parts;
+    const purpose = this.#purposes.get(request);
+    if (purpose !== undefined) this.#served(purpose, request, answer);
     if (request.type === 'write') {
       if (answer.ok) history.written(request.value, request.floor, answer.index);
       else history.refused(request.value, answer.error);
@@ -91,12 +108,38 @@ export class Workload {
     host?.inProcess((brain) => brain.ask({ ...request, hops: 1 }));
   }
 
+  #newValue(): Request {
+    const floor = this.#parts.history.answered;
+    return { type: 'write', value: `value-${this.#values++}`, floor };
+  }
+
+  /** What came of a request that a fault made. */
+  #served(purpose: FaultKind, request: Request, answer: Answer): void {
+    const { world } = this.#parts;
+    this.#purposes.delete(request);
+    const code = answer.ok ? null : codeOf(answer.error);
+    if (purpose === 'return-removed') {
+      if (answer.ok) world.fail('ids-never-return', 'a removed id was admitted again');
+      else if (code === 'id-taken') world.exercise(purpose);
+    } else if (answer.ok || mayBeRefused.has(purpose)) world.exercise(purpose);
+  }
+
+  /** Asks one host. @param as the fault that is done when this is answered. */
+  askOf(host: SimHost, request: Request, as?: FaultKind): void {
+    if (as !== undefined) this.#purposes.set(request, as);
+    host.inProcess((brain) => brain.ask(request));
+  }
+
   /** Mostly of a node that thinks it leads; sometimes of any, as users do. Reads of any more. */
-  ask(request: Request): void {
+  ask(request: Request, as?: FaultKind): void {
     const { hosts } = this.#parts;
     const leaders = hosts.filter((host) => host.leads);
     const share = request.type === 'read' ? 0.5 : 0.1;
     const any = this.#random() < share || leaders.length === 0;
-    pick(this.#random, any ? hosts : leaders).inProcess((brain) => brain.ask(request));
+    this.askOf(pick(this.#random, any ? hosts : leaders), request, as);
   }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof OperatingError ? error.code : 'a program error';
 }

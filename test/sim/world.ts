@@ -28,6 +28,14 @@ export interface Failure {
   readonly at: Millis;
 }
 
+/** Which broken rules are no failure in a world that is outside of what was promised. */
+export interface Excuse {
+  /** The rules that may break; null for all. */
+  readonly rules: ReadonlySet<string> | null;
+  /** Whether the run ends with the first of them. */
+  readonly ends: boolean;
+}
+
 export class World {
   readonly seed: number;
   readonly trace: Trace;
@@ -37,6 +45,10 @@ export class World {
   #order = 0;
   #events = 0;
   #failure: Failure | null = null;
+  #excuse: Excuse | null = null;
+  #over = false;
+  readonly #excused = new Set<string>();
+  readonly #exercised = new Set<string>();
   readonly #heap: WorldEvent[] = [];
 
   constructor(seed: number, trace: Trace = new Trace()) {
@@ -50,6 +62,21 @@ export class World {
 
   get failure(): Failure | null {
     return this.#failure;
+  }
+
+  /** Rules that broke where they may. */
+  get excused(): readonly string[] {
+    return [...this.#excused];
+  }
+
+  /** What happened in this run of all that may, by name. */
+  get exercised(): readonly string[] {
+    return [...this.#exercised];
+  }
+
+  /** The run is over: a rule is broken, be it one that may break here. */
+  get isOver(): boolean {
+    return this.#over;
   }
 
   /** How many events have run. */
@@ -86,9 +113,26 @@ export class World {
     return this.at(this.#now + delay, run);
   }
 
-  /** Notes a broken rule; the first one ends the run. */
+  /** From now on some rules may break. */
+  excuse(excuse: Excuse): void {
+    this.#excuse = excuse;
+  }
+
+  /** Notes that `what` took effect, for the count of what the seeds have tried. */
+  exercise(what: string): void {
+    this.#exercised.add(what);
+  }
+
+  /** Notes a broken rule; the first one that may not break ends the run. */
   fail(rule: string, message: string): void {
-    if (this.#failure !== null) return;
+    if (this.#over) return;
+    if (this.#excuse !== null && this.#excuse.rules?.has(rule) !== false) {
+      if (!this.#excused.has(rule)) this.note('WORLD', `EXCUSED ${rule}: ${message}`);
+      this.#excused.add(rule);
+      this.#over = this.#excuse.ends;
+      return;
+    }
+    this.#over = true;
     this.#failure = { rule, message, at: this.#now };
     this.note('WORLD', `VIOLATION ${rule}: ${message}`);
   }
@@ -115,7 +159,7 @@ export class World {
         await microtasksDone();
         this.#guard(afterEvent);
       }
-      if (this.#failure !== null || stop()) return;
+      if (this.#over || stop()) return;
     }
     this.#now = Math.max(this.#now, until);
   }

@@ -44,6 +44,15 @@ export class HistoryChecker {
     this.#checkRefused(value);
   }
 
+  /** A recovery kept the log below `index` and nothing else: what it lost is forgotten here. */
+  recovered(index: Index): void {
+    this.#answered = Math.min(this.#answered, index - 1);
+    for (const [value, at] of [...this.#committed]) {
+      if (at >= index) this.#committed.delete(value);
+    }
+    this.#refused.clear();
+  }
+
   /** A write that was asked for when `floor` was {@link answered} was said to be at `index`. */
   written(value: string, floor: Index, index: Index): void {
     if (this.#committed.get(value) !== index) {

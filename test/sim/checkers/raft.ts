@@ -108,6 +108,32 @@ export class RaftChecker {
     });
   }
 
+  /** Somebody set the disk of `node` back: what it held since is gone, and nobody will say so. */
+  rolledBack(node: Witnessed): void {
+    this.#memory(node.id).stable = null;
+  }
+
+  /**
+   * The log of `node` begins anew behind all that it held: its word is now what was committed, and
+   * nobody else's counts.
+   */
+  began(node: Witnessed, meta: SnapshotMeta): void {
+    this.#committed.length = Math.min(this.#committed.length, meta.index);
+    for (let index = this.#committed.length; index <= meta.index; index++) {
+      this.#committed[index] = meta.term;
+    }
+    this.#committed[meta.index] = meta.term;
+    for (let index = 0; index <= meta.index; index++) this.#seenIn[index] = 0;
+    this.#leaders.clear();
+    this.#grants.clear();
+    this.#promiseOf.clear();
+    this.#entries.clear();
+    for (const index of [...this.#stateHashes.keys()]) {
+      if (index >= meta.index) this.#stateHashes.delete(index);
+    }
+    this.#memories.delete(node.id);
+  }
+
   lease(node: Witnessed, lease: LeaseView, memory: LogImage): void {
     const mind = this.#memory(node.id);
     if (lease.role !== 'leader') {

@@ -17,6 +17,13 @@ export interface VipHost {
   answers(address: string): boolean;
   /** The present on the clock of that process. */
   localNow(): Millis;
+  /**
+   * The term in which its machine was paused, while what it held then may overlap with what its
+   * successor holds; null else.
+   */
+  overlapTerm(): Term | null;
+  /** It holds by a later term now: no overlap is excused any more. */
+  overlapIsOver(): void;
   /** Whether the node is a voter of the configuration it has in force. */
   isVoter(): boolean;
 }
@@ -58,7 +65,11 @@ export class VipChecker {
    */
   look(actor: NodeId | null, belief: LeaseView | null): void {
     for (const address of this.#addresses) {
-      const answering = this.#hosts.filter((host) => host.answers(address));
+      for (const host of this.#hosts) {
+        const paused = host.id === actor ? host.overlapTerm() : null;
+        if (paused !== null && belief !== null && belief.term > paused) host.overlapIsOver();
+      }
+      const answering = this.#rightful(address);
       if (answering.length > 1) {
         const names = answering.map((host) => host.id).join(' and ');
         this.#world.fail('vip-exclusive', `${names} both answer for ${address}`);
@@ -67,6 +78,26 @@ export class VipChecker {
       if (holder === undefined) this.#current.delete(address);
       else this.#held(address, holder, holder.id === actor ? belief : null);
     }
+  }
+
+  /** All who answer, without a former holder whose machine has just been resumed. */
+  #rightful(address: string): readonly VipHost[] {
+    const answering = this.#hosts.filter((host) => host.answers(address));
+    const highest = this.#highest.get(address)?.term ?? 0;
+    const rest = answering.filter((host) => {
+      const paused = host.overlapTerm();
+      return paused === null || (answering.length === 1 && paused >= highest);
+    });
+    if (answering.length > 1 && rest.length < answering.length) {
+      this.#world.exercise('overlap after vm-pause');
+    }
+    return rest;
+  }
+
+  /** A new epoch was declared: what was before it is nobody's any more. */
+  recovered(): void {
+    this.#current.clear();
+    this.#highest.clear();
   }
 
   #held(address: string, holder: VipHost, belief: LeaseView | null): void {

@@ -427,6 +427,19 @@ test('failing to let go throws, after everything else was tried', () => {
   assert.deepEqual(kernel.told().slice(0, 3), ['shut', 'del 10.0.0.100', 'del fd00::100']);
 });
 
+test('an address that stays is fenced in, also where somebody took the fence away', () => {
+  const { kernel, controller } = holding();
+  kernel.removeFence();
+  kernel.before.set('del', () => {
+    throw new Error('Operation not permitted');
+  });
+
+  assert.throws(() => controller.renew(430), { code: 'vip-stuck' });
+
+  assert.equal(kernel.told().at(-1), 'guard 10.0.0.100@eth0');
+  assert.equal(kernel.fenceIsOpen(), false);
+});
+
 test('stop() lets go, removes the fence, and does nothing afterwards', () => {
   const { clock, kernel, controller } = holding();
 
