@@ -36,6 +36,7 @@ import { groupId, inGroup, peerCredentials, socketDescriptor } from './linux/pee
 import { takeRealTimePriority } from './linux/priority.ts';
 import { createWorkerHost } from './linux/process.ts';
 import { createNotifier, type SystemdNotifier } from './linux/systemd.ts';
+import { hurry } from './linux/tcp.ts';
 import { certificateSigner } from './pki/ca.ts';
 import { systemCrypto } from './pki/crypto.ts';
 import { readPki } from './pki/files.ts';
@@ -396,6 +397,7 @@ class Agent {
       standingOf: (id) => standing(this.#node.view().state, id),
       operations: control,
       local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
+      tune: (socket) => void hurry(socket),
       deliver: (message) => this.#node.receive(message),
       onUnreachable: (id) => this.#node.reportUnreachable(id),
       onSnapshotResult: (id, ok) => this.#node.reportSnapshot(id, ok),
