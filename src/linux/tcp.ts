@@ -1,6 +1,6 @@
 /**
- * How soon TCP sends again what was lost between members. The kernel waits 200 ms at least, longer
- * than half a lease; between hosts that answer within a millisecond 20 ms are plenty. Linux 6.15 and
+ * How soon TCP sends again what was lost between members. The kernel waits 200 ms at least, as long
+ * as a short lease; between hosts that answer within a millisecond 20 ms are plenty. Linux 6.15 and
  * later let a socket say so (linux/tcp.h); older ones refuse, and their hosts may say it by route
  * (`rto_min`) or, since 6.11, for all sockets (`net.ipv4.tcp_rto_min_us`).
  */
