@@ -119,6 +119,7 @@ class Agent {
   readonly #sources: FactSources;
   readonly #timeAlarms = new Map<string, string>();
   #placed: readonly PlacedVip[] = [];
+  #retired = false;
   #end: (exitCode: number) => void = () => undefined;
 
   /** Everything is plugged together here, and nothing begins. */
@@ -229,7 +230,7 @@ class Agent {
     this.#renewal.stop();
     this.#rivals.stop();
     await attempt(log, 'node', () => this.#node.stop());
-    await attempt(log, 'vip', () => this.#takeDuty({ vips: [], hold: null, reason: 'stopped' }));
+    await attempt(log, 'vip', () => this.#retire());
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
     // Peers dial anew at once, and the successor has better things to do in its first moments.
     await attempt(log, 'rpc', () => this.#rpc.close());
@@ -245,7 +246,14 @@ class Agent {
     this.#end(1);
   }
 
+  /** The VIP goes, and no duty counts any more: a node that failed may still think it leads. */
+  #retire(): void {
+    this.#takeDuty({ vips: [], hold: null, reason: 'stopped' });
+    this.#retired = true;
+  }
+
   #takeDuty(duty: VipDuty): void {
+    if (this.#retired) return;
     this.#vip.set({ vips: this.#carried(), hold: duty.hold, reason: duty.reason });
   }
 
