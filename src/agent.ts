@@ -214,7 +214,9 @@ class Agent {
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
     this.#node.onView(({ role }) => {
-      if (role === 'pre-candidate' || role === 'candidate') this.#rivals.look(this.#carried());
+      if (role !== 'pre-candidate' && role !== 'candidate') return;
+      // What asks for votes leaves in this turn of the loop, and must not wait for the links.
+      setImmediate(() => this.#rivals.look(this.#carried()));
     });
     this.#node.start();
     this.#renewal.start();
