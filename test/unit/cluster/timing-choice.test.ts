@@ -73,6 +73,15 @@ test('auto lengthens at once when a single answer comes near the limit, and is t
   assert.equal(choice.view().name, 'auto (lan)');
 });
 
+test('auto does not take the one slow answer of a young leader for a percentile', () => {
+  const choice = new TimingChoice('auto');
+  choice.heard(230);
+
+  for (let at = 0; at < 20_000; at += 32) choice.proved(at, at === 3_200 ? 90 : 32);
+
+  assert.equal(choice.view().name, 'auto (lan)');
+});
+
 test('auto lengthens when answers grow slow on the whole', () => {
   const { choice, live } = leader();
   live(60_000);
