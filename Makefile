@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
 .PHONY: help ok test sim mutants conformance unit-file lab campaign demo build install \
-  bench-failover bench-proposals bench-lb bench-storage cleanup setup packages root
+  bench-failover bench-stability bench-proposals bench-lb bench-storage cleanup setup packages root
 
 help:
 	@echo 'make demo            three hosts, the real CLI, a killed leader: what a client sees (root)'
@@ -17,6 +17,7 @@ help:
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
 	@echo 'make bench-failover  failover beside keepalived; RUNS=10 (root)'
+	@echo 'make bench-stability elections that nobody needed, under hardship; MINUTES=15 (root)'
 	@echo 'make bench-proposals writes a second and their latency beside etcd; ROUNDS=5 (root)'
 	@echo 'make bench-lb        balancing beside HAProxy and nginx; ROUNDS=5 (root)'
 	@echo 'make bench-storage   what a million writes leave on disk; WRITES=1000000'
@@ -75,6 +76,9 @@ demo: packages build
 
 bench-failover: packages build
 	@RUNS=$(or $(RUNS),10) $(node) bench/failover.ts
+
+bench-stability: packages build
+	@$(node) bench/stability.ts
 
 bench-proposals: root
 	@packaging/setup.sh etcd

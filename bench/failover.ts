@@ -1,54 +1,107 @@
 /**
- * `make bench-failover`: how long the VIP is gone when its holder is stopped, cut off, killed or
- * paused, beside keepalived on the same machine in the same minutes. Runs are interleaved, so that
- * whatever else this machine does befalls all contenders alike.
+ * `make bench-failover`: how long the VIP is gone when its holder is stopped, handed over from, cut
+ * off, killed or paused, with each timing profile and beside keepalived, on the same machine in the
+ * same minutes. Rounds are interleaved, so that whatever else this machine does befalls all alike.
  *
- *     RUNS=10 node bench/failover.ts       table on stdout, figures in bench/results/failover.json
- *     ONLY=holdfast node bench/failover.ts  one contender alone
+ *     RUNS=30 node bench/failover.ts        table on stdout, picture in docs/failover.svg
+ *     ONLY=holdfast RUNS=5 node …           only contenders whose name begins so
+ *     FRESH=1 node …                        forgets what an interrupted bench has measured
+ *
+ * Every measurement is written down at once: a bench that was interrupted goes on where it was.
  */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { quantile } from '../test/lab/gaps.ts';
 import { duration, table } from '../test/lab/story.ts';
-import { faultKinds, holdfast, keepalived } from './failover/contender.ts';
+import { type Contender, faultKinds, holdfast, keepalived } from './failover/contender.ts';
 import { type Measurement, measureAll } from './failover/measure.ts';
+import { picture } from './failover/picture.ts';
 
 const runs = Number(process.env.RUNS ?? process.argv[2] ?? 10);
 if (!Number.isInteger(runs) || runs < 1) throw new Error('RUNS must be a positive integer');
 
-const everybody = [holdfast, keepalived(1), keepalived(0.1)];
-const wanted = process.env.ONLY;
-const contenders = everybody.filter(({ name }) => wanted === undefined || name.startsWith(wanted));
-const results: Measurement[] = [];
+const profiles = ['auto', 'lan', 'balanced', 'wan'] as const;
+const everybody = [...profiles.map(holdfast), keepalived(1), keepalived(0.1)];
+const wanted = process.env.ONLY ?? '';
+const contenders = everybody.filter(({ name }) => name.startsWith(wanted));
 
-function report({ contender, fault, gapMs, overlapMs }: Measurement): void {
+interface Kept {
+  readonly program: string;
+  readonly results: readonly Measurement[];
+}
+
+const folder = new URL('results/', import.meta.url);
+const file = new URL('failover.json', folder);
+mkdirSync(folder, { recursive: true });
+if (process.env.FRESH !== undefined) rmSync(file, { force: true });
+
+/** The names of the bundles contain their hashes: what another program has measured counts not. */
+const program = readdirSync(new URL('../dist/', import.meta.url))
+  .sort()
+  .join();
+const results: Measurement[] = earlier();
+
+function earlier(): Measurement[] {
+  if (!existsSync(file)) return [];
+  const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept;
+  return kept.program === program ? [...kept.results] : [];
+}
+
+function of(contender: Contender, fault: string): readonly Measurement[] {
+  return results.filter((it) => it.contender === contender.name && it.fault === fault);
+}
+
+/** Rounds in which this contender went through all of its faults. */
+function roundsOf(contender: Contender): number {
+  return Math.min(...contender.faults.map((fault) => of(contender, fault).length));
+}
+
+function note(measurement: Measurement): void {
+  const { contender, fault, gapMs, overlapMs } = measurement;
+  results.push(measurement);
+  const kept: Kept = { program, results };
+  writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`);
   const twice = overlapMs > 0 ? `, two holders for ${duration(overlapMs)}` : '';
   console.error(`  ${contender}, ${fault}: gap ${duration(gapMs)}${twice}`);
 }
 
-function row(contender: string, fault: string): readonly string[] {
-  const mine = results.filter((it) => it.contender === contender && it.fault === fault);
+function row(contender: Contender, fault: string): readonly string[] {
+  const mine = of(contender, fault);
   const gaps = mine.map(({ gapMs }) => gapMs);
   const takeovers = mine.flatMap(({ takeoverMs }) => takeoverMs ?? []);
   const twice = mine.filter(({ overlapMs }) => overlapMs > 0);
   const stands = mine.some(({ overlapStands }) => overlapStands) ? ', and still at the end' : '';
   return [
     fault,
-    contender,
+    contender.name,
+    `${mine.length}`,
     ...[0.5, 0.95, 1].map((q) => duration(quantile(gaps, q))),
     takeovers.length === 0 ? 'never' : duration(quantile(takeovers, 0.5)),
     twice.length === 0 ? 'never' : `${twice.length} of ${mine.length} runs${stands}`,
   ];
 }
 
-for (let run = 1; run <= runs; run++) {
-  console.error(`run ${run} of ${runs}`);
-  for (const contender of contenders) results.push(...(await measureAll(contender, report)));
+for (let round = 1; round <= runs; round++) {
+  for (const contender of contenders) {
+    if (roundsOf(contender) >= round) continue;
+    console.error(`round ${round} of ${runs}: ${contender.name}`);
+    // What an interrupted round has measured counts; what it has not is all made anew.
+    const missing = contender.faults.filter((fault) => of(contender, fault).length < round);
+    await measureAll({ ...contender, faults: missing }, note);
+  }
 }
 
-const head = ['fault', 'who', 'gap p50', 'p95', 'max', 'new holder p50', 'two holders'];
-const rows = faultKinds.flatMap((fault) => contenders.map(({ name }) => row(name, fault)));
-console.log(`The client's longest gap (a new connection every 5 ms), ${runs} runs each\n`);
+const measured = (fault: string): Contender[] =>
+  everybody.filter((contender) => of(contender, fault).length > 0);
+const head = ['fault', 'who', 'runs', 'gap p50', 'p95', 'max', 'new holder p50', 'two holders'];
+const rows = faultKinds.flatMap((fault) => measured(fault).map((who) => row(who, fault)));
+console.log("The client's longest gap (a new connection every 5 ms)\n");
 console.log(table([head, ...rows]));
-mkdirSync(new URL('results/', import.meta.url), { recursive: true });
-const file = new URL('results/failover.json', import.meta.url);
-writeFileSync(file, `${JSON.stringify(results, null, 2)}\n`);
+const panels = faultKinds.map((fault) => ({
+  title: fault,
+  series: measured(fault).map((who) => ({
+    label: who.name,
+    gapsMs: of(who, fault).map(({ gapMs }) => gapMs),
+  })),
+}));
+const drawing = picture("The client's longest gap after a fault of the holder", panels);
+writeFileSync(new URL('../docs/failover.svg', import.meta.url), drawing);

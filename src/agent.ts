@@ -43,6 +43,7 @@ import { groupId, inGroup, peerCredentials, socketDescriptor } from './linux/pee
 import { takeRealTimePriority } from './linux/priority.ts';
 import { createWorkerHost } from './linux/process.ts';
 import { createNotifier, type SystemdNotifier } from './linux/systemd.ts';
+import { hurry } from './linux/tcp.ts';
 import { certificateSigner } from './pki/ca.ts';
 import { systemCrypto } from './pki/crypto.ts';
 import { readPki } from './pki/files.ts';
@@ -128,6 +129,7 @@ class Agent {
   readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
   #loopWatch: { close(): void } | null = null;
+  #retired = false;
   #end: (exitCode: number) => void = () => undefined;
 
   /** Everything is plugged together here, and nothing begins. */
@@ -216,7 +218,9 @@ class Agent {
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
     this.#node.onView(({ role }) => {
-      if (role === 'pre-candidate' || role === 'candidate') this.#claimants.look();
+      if (role !== 'pre-candidate' && role !== 'candidate') return;
+      // What asks for votes leaves in this turn of the loop, and must not wait for the links.
+      setImmediate(() => this.#claimants.look());
     });
     this.#node.start();
     this.#renewal.start();
@@ -237,7 +241,7 @@ class Agent {
     this.#claimants.stop();
     this.#places.stop();
     await attempt(log, 'node', () => this.#node.stop());
-    await attempt(log, 'vip', () => this.#takeDuty({ vips: [], hold: null, reason: 'stopped' }));
+    await attempt(log, 'vip', () => this.#retire());
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
     // Peers dial anew at once, and the successor has better things to do in its first moments.
     await attempt(log, 'rpc', () => this.#rpc.close());
@@ -253,7 +257,14 @@ class Agent {
     this.#end(1);
   }
 
+  /** The VIP goes, and no duty counts any more: a node that failed may still think it leads. */
+  #retire(): void {
+    this.#takeDuty({ vips: [], hold: null, reason: 'stopped' });
+    this.#retired = true;
+  }
+
   #takeDuty(duty: VipDuty): void {
+    if (this.#retired) return;
     const vips = this.#carried().filter(({ address }) => !this.#claimants.yielded(address));
     this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
   }
@@ -455,6 +466,7 @@ class Agent {
       operations: new Control(ports),
       forwarded: new Control({ ...ports, peer: null }),
       local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
+      tune: (socket) => void hurry(socket),
       deliver: (message) => this.#node.receive(message),
       onUnreachable: (id) => this.#node.reportUnreachable(id),
       onSnapshotResult: (id, ok) => this.#node.reportSnapshot(id, ok),

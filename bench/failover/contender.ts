@@ -1,5 +1,8 @@
 /** Who competes for the VIP in the failover bench; put back in order after each fault. */
+import { stringify } from 'yaml';
+import type { TimingProfile } from '../../src/cluster/spec.ts';
 import type { Child } from '../../test/lab/children.ts';
+import { until } from '../../test/lab/clock.ts';
 import { Cluster } from '../../test/lab/cluster.ts';
 import { startKeepalived } from '../../test/lab/keepalived.ts';
 import type { Lab } from '../../test/lab/lab.ts';
@@ -7,42 +10,80 @@ import { run } from '../../test/lab/shell.ts';
 
 /**
  * What happens to the holder. `unplug` pulls its cable, so that it sees its link go down; `cut`
- * loses its frames in the switch, which it cannot see.
+ * loses its frames in the switch, which it cannot see. `transfer` is the command, where there is
+ * one.
  */
-export const faultKinds = ['SIGTERM', 'unplug', 'cut', 'SIGKILL', 'SIGSTOP'] as const;
+export const faultKinds = ['SIGTERM', 'transfer', 'unplug', 'cut', 'SIGKILL', 'SIGSTOP'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface Contender {
   readonly name: string;
+  readonly faults: readonly FaultKind[];
   start(lab: Lab): Promise<Contestants>;
 }
 
 export interface Contestants {
   /** The processes that own the VIP on this host: signals go to all of them at once. */
   daemon(host: string): Child;
+  transfer(from: string): Promise<void>;
   /** Ends the fault and resolves when the host takes part again. */
   recover(kind: FaultKind, host: string): Promise<void>;
 }
 
-export const holdfast: Contender = {
-  name: 'holdfast',
-  async start(lab) {
-    const cluster = await Cluster.form(lab);
-    return {
-      daemon: (host) => lab.host(host).agent,
-      async recover(kind, host) {
-        if (kind === 'unplug' || kind === 'cut') await lab.switch.heal();
-        else if (kind === 'SIGSTOP') lab.host(host).resumeAgent();
-        else await lab.host(host).startAgent();
-        await cluster.settled();
-      },
-    };
-  },
-};
+/** `auto` begins as `balanced`, and is measured where it settles on a quiet network. */
+const autoSettlesAt: TimingProfile = 'lan';
+const autoPatienceMs = 90_000;
+
+export function holdfast(timing: TimingProfile): Contender {
+  return {
+    name: `holdfast, ${timing}`,
+    faults: faultKinds,
+    async start(lab) {
+      const cluster = await Cluster.form(lab);
+      await retime(cluster, timing);
+      return {
+        daemon: (host) => lab.host(host).agent,
+        async transfer(from) {
+          await lab.host(from).must(['transfer']);
+        },
+        async recover(kind, host) {
+          if (kind === 'unplug' || kind === 'cut') await lab.switch.heal();
+          else if (kind === 'SIGSTOP') lab.host(host).resumeAgent();
+          else if (kind !== 'transfer') await lab.host(host).startAgent();
+          await cluster.settled();
+          // A fault may have lengthened what is adaptive: that is what a user has by then.
+          if (timing !== 'auto') await hasSettledAt(cluster, timing);
+        },
+      };
+    },
+  };
+}
+
+async function retime(cluster: Cluster, timing: TimingProfile): Promise<void> {
+  const leader = await cluster.leader();
+  if (leader === null) throw new Error('nobody leads');
+  const document = (await leader.json(['get', 'spec'])) as { spec: Record<string, unknown> };
+  const changed = { ...document, spec: { ...document.spec, timing } };
+  await leader.must(['apply', '-f', '-'], { input: stringify(changed) });
+  await hasSettledAt(cluster, timing);
+}
+
+async function hasSettledAt(cluster: Cluster, timing: TimingProfile): Promise<void> {
+  const wanted = timing === 'auto' ? `auto (${autoSettlesAt})` : timing;
+  await until(
+    async () => {
+      const leader = await cluster.leader();
+      if (leader === null) return false;
+      return (await cluster.status(leader)).cluster.timing?.profile === wanted;
+    },
+    { timeoutMs: autoPatienceMs, everyMs: 250, what: `the timing to be ${wanted}` },
+  );
+}
 
 export function keepalived(advertSeconds: number): Contender {
   return {
-    name: `keepalived, adverts ${advertSeconds} s`,
+    name: `keepalived, ${advertSeconds} s`,
+    faults: faultKinds.filter((kind) => kind !== 'transfer'),
     start: (lab) => Promise.resolve(keepalivedOn(lab, advertSeconds)),
   };
 }
@@ -57,6 +98,7 @@ function keepalivedOn(lab: Lab, advertSeconds: number): Contestants {
   };
   return {
     daemon,
+    transfer: () => Promise.reject(new Error('keepalived has no command to hand over')),
     async recover(kind, host) {
       if (kind === 'unplug' || kind === 'cut') {
         await lab.switch.heal();
@@ -67,16 +109,8 @@ function keepalivedOn(lab: Lab, advertSeconds: number): Contestants {
       }
       if (kind === 'SIGSTOP') return daemon(host).signalGroup('SIGCONT');
       // Killed, it leaves the address behind; a person must take it away.
-      await run([
-        'ip',
-        '-n',
-        lab.host(host).namespace,
-        'addr',
-        'del',
-        `${lab.vip}/24`,
-        'dev',
-        'eth0',
-      ]);
+      const where = ['ip', '-n', lab.host(host).namespace, 'addr', 'del', `${lab.vip}/24`];
+      await run([...where, 'dev', 'eth0']);
       for (const [name, child] of startKeepalived([lab.host(host)], {
         ...options,
         firstPriority: 150 - 10 * lab.hosts.findIndex((other) => other.name === host),

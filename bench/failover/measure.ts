@@ -5,7 +5,7 @@ import { createLab, type Lab } from '../../test/lab/lab.ts';
 import { Observer } from '../../test/lab/observer.ts';
 import { firstClaimAfter } from '../../test/lab/tenures.ts';
 import { clientGap, Traffic } from '../../test/lab/traffic.ts';
-import { type Contender, type Contestants, type FaultKind, faultKinds } from './contender.ts';
+import type { Contender, Contestants, FaultKind } from './contender.ts';
 
 export interface Measurement {
   readonly contender: string;
@@ -25,24 +25,21 @@ const aftermathMs = 1_000;
 /** keepalived's default needs a little over three seconds. */
 const patienceMs = 6_000;
 
-/** All faults, one after the other, on one lab of this contender. */
+/** All its faults, one after the other, on one lab of this contender. */
 export async function measureAll(
   contender: Contender,
   onResult: (measurement: Measurement) => void,
-): Promise<readonly Measurement[]> {
+): Promise<void> {
   await using lab = await createLab();
   await ApiServer.startAll(lab.hosts);
   const observer = await Observer.start(lab);
   const contestants = await contender.start(lab);
-  const results: Measurement[] = [];
-  for (const fault of faultKinds) {
+  for (const fault of contender.faults) {
     const holder = await observer.waitForQuiet(lab.vip);
     const measurement = await measure({ lab, observer, contestants, fault, holder });
-    results.push({ contender: contender.name, fault, ...measurement });
     onResult({ contender: contender.name, fault, ...measurement });
     await contestants.recover(fault, holder);
   }
-  return results;
 }
 
 interface Scene {
@@ -84,6 +81,8 @@ async function strike({ lab, contestants, fault, holder }: Scene): Promise<void>
   switch (fault) {
     case 'SIGTERM':
       return contestants.daemon(holder).signal('SIGTERM');
+    case 'transfer':
+      return contestants.transfer(holder);
     case 'SIGKILL':
     case 'SIGSTOP':
       return contestants.daemon(holder).signalGroup(fault);

@@ -40,6 +40,7 @@ import { encodeState } from './state-codec.ts';
 import { StateMachine } from './state-machine.ts';
 import { clockDrift, leaseMs } from './timing.ts';
 import { TimingChoice, type TimingView } from './timing-choice.ts';
+import { TimingWatch } from './timing-watch.ts';
 import { type Transition, Transitions } from './transitions.ts';
 import { type ClusterView, sameView } from './view.ts';
 import { Watches } from './watches.ts';
@@ -78,6 +79,7 @@ export class ClusterNode {
   readonly #peers: PeerList;
   readonly #chores: Chores;
   readonly #timing: TimingChoice;
+  readonly #timingWatch: TimingWatch;
   readonly #timer: DeadlineTimer;
   readonly #listeners = new Set<(view: ClusterView) => void>();
   readonly #outstanding: Outstanding[] = [];
@@ -89,10 +91,6 @@ export class ClusterNode {
   readonly #disk = new DiskWatch();
   readonly #startedAt: Millis;
   #leaderHeardAt: Millis = Number.NEGATIVE_INFINITY;
-  #heardFrom: NodeId | null = null;
-  /** Whom this node's election deposed for being silent; if it answers soon, it was not dead. */
-  #deposed: { readonly id: NodeId; readonly until: Millis } | null = null;
-  #provenAt: Millis | null = null;
   #slowTimer: Timer | null = null;
   #processing = false;
   #state: 'new' | 'running' | 'stopped' = 'new';
@@ -105,6 +103,7 @@ export class ClusterNode {
     const { state } = this.#machine;
     const { clock } = ports;
     this.#timing = new TimingChoice(state.spec.timing, options.timing);
+    this.#timingWatch = new TimingWatch(this.#timing);
     this.#raw = new RawNode(
       {
         ...raftLimits,
@@ -153,12 +152,9 @@ export class ClusterNode {
       this.#raw.step(now, message);
       if (message.type === 'heartbeat' && message.term >= this.#lease.term) {
         this.#leaderHeardAt = now;
-        this.#heardFrom = message.from;
-        if (this.#timing.heard(message.promiseMs)) this.#timingChanged();
-      } else if (message.type === 'heartbeat-reply' && message.from === this.#deposed?.id) {
-        const { until } = this.#deposed;
-        this.#deposed = null;
-        if (now < until && this.#timing.deposedTheLiving(now)) this.#timingChanged();
+        this.#retimed(this.#timingWatch.heartbeat(message.from, message.promiseMs, now));
+      } else if (message.type === 'heartbeat-reply') {
+        this.#retimed(this.#timingWatch.echo(message.from, now));
       }
     });
   }
@@ -391,7 +387,7 @@ export class ClusterNode {
 
   #handle(ready: Ready): void {
     const { clock, sink, storage, transport } = this.#ports;
-    this.#measure();
+    this.#retimed(this.#timingWatch.proof(this.#raw.provenAt, clock.now()));
     this.#lease = ready.lease;
     sink.update(ready.lease);
     // The sink has let go, and the kernel has said so: now everybody may know.
@@ -429,26 +425,8 @@ export class ClusterNode {
     this.#reads.applied(this.#machine.appliedIndex);
   }
 
-  /** Tells the choice of timing how long the quorum took this time. */
-  #measure(): void {
-    const { provenAt } = this.#raw;
-    const before = this.#provenAt;
-    if (provenAt === before) return;
-    this.#provenAt = provenAt;
-    if (provenAt === null) return;
-    const now = this.#ports.clock.now();
-    if (before === null) this.#deposed = this.#whomItDeposed(provenAt);
-    else if (this.#timing.proved(now, now - before)) this.#timingChanged();
-  }
-
-  #whomItDeposed(electedAt: Millis): { readonly id: NodeId; readonly until: Millis } | null {
-    const { promiseMs } = this.#timing.timing;
-    // Within its promise it has let go by itself.
-    if (this.#heardFrom === null || electedAt - this.#leaderHeardAt < promiseMs) return null;
-    return { id: this.#heardFrom, until: electedAt + 2 * promiseMs };
-  }
-
-  #timingChanged(): void {
+  #retimed(changed: boolean): void {
+    if (!changed) return;
     const { name, timing, reason } = this.#timing.view();
     this.#raw.setTiming(timing);
     this.#ports.log.info('node.timing', { timing: name, promiseMs: timing.promiseMs, reason });

@@ -128,10 +128,14 @@ export class TimingChoice {
     return this.#spec === 'auto';
   }
 
+  /** Of few delays the percentile is the longest: good enough not to shorten on, and no more. */
   #look(now: Millis): boolean {
     const delayMs = this.#delay();
     const measured = `answers of the quorum take ${inMs(delayMs)} (99.9 %)`;
-    if (delayMs * headroom > delayBorne(this.timing)) return this.#lengthen(now, measured);
+    const isPercentile = this.#count * (1 - percentile) >= 1;
+    if (isPercentile && delayMs * headroom > delayBorne(this.timing)) {
+      return this.#lengthen(now, measured);
+    }
     const shorter = ladder[ladder.indexOf(this.#step) - 1];
     this.#reason = measured;
     if (shorter === undefined || delayMs * headroom > delayBorne(timingOf(shorter))) return false;

@@ -23,6 +23,7 @@ export interface TlsChannelOptions {
   /** Asked at each handshake, so that a renewed certificate is used. */
   readonly context: () => SecureContext;
   readonly judge: JudgeServer;
+  readonly tune?: (socket: Socket) => void;
   /** Try a bare connection first, for this long at most. */
   readonly preflight: {
     readonly at: HostPort;
@@ -102,6 +103,7 @@ export class TlsChannelCredentials extends ChannelCredentials {
         reject(new Error('abandoned'));
         return;
       }
+      this.#options.tune?.(socket);
       const secure = tlsConnect({
         socket,
         secureContext: this.#options.context(),

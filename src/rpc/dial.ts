@@ -105,6 +105,7 @@ function peerCredentials(options: DialOptions): TlsChannelCredentials {
   const at = parseHostPort(peer.address);
   return new TlsChannelCredentials({
     context: () => tls.context,
+    tune: tls.tune,
     preflight:
       options.preflight && at !== null ? { at, timeoutMs: preflightTimeoutMs, clock } : null,
     judge: ([leaf]) => {

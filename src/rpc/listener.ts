@@ -60,6 +60,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
       socket.destroy();
       return;
     }
+    options.tls.tune(socket);
     open.add(socket);
     begin({ socket, done: entered.done, clock: options.clock, pending });
     socket.once('close', () => open.delete(socket));

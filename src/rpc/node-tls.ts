@@ -3,6 +3,7 @@
  * next handshake in either direction, and connections that stand stay as they are.
  */
 import type { X509Certificate } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import { defined } from '../base/assert.ts';
 import { parseCertificates } from '../pki/inspect.ts';
@@ -19,12 +20,15 @@ export interface TlsMaterial {
 export class NodeTls {
   readonly clusterId: string;
   readonly nodeId: string;
+  /** Sets what this host's TCP offers for connections between members, before the handshake. */
+  readonly tune: (socket: Socket) => void;
   #authorities: readonly X509Certificate[];
   #options: SecureContextOptions;
   #context: SecureContext;
   readonly #listeners = new Set<(options: SecureContextOptions) => void>();
 
-  constructor(material: TlsMaterial) {
+  constructor(material: TlsMaterial, tune: (socket: Socket) => void = () => undefined) {
+    this.tune = tune;
     this.clusterId = material.clusterId;
     this.nodeId = material.nodeId;
     this.#authorities = authoritiesOf(material);

@@ -2,6 +2,7 @@
  * All of this node's gRPC in one piece: the port for members and joiners, the local socket, the
  * transport, and the way to the leader. Built first, started when the node can answer.
  */
+import type { Socket } from 'node:net';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
@@ -53,6 +54,8 @@ export interface RpcOptions {
   /** A known member was let in by its key although its certificate is out of time. */
   readonly onTimeAlarm: (id: NodeId, time: TimeValidity) => void;
   readonly gate?: GateLimits;
+  /** Sets what this host's TCP offers for a connection to or from a member. */
+  readonly tune?: (socket: Socket) => void;
 }
 
 export interface RpcCounters {
@@ -79,7 +82,7 @@ export class Rpc {
   constructor(options: RpcOptions) {
     const { clock, log, random, advertise, onTimeAlarm } = options;
     this.#options = options;
-    this.#tls = new NodeTls(options.material);
+    this.#tls = new NodeTls(options.material, options.tune);
     this.#refusals = new Refusals(clock, log, 'rpc.refused');
     this.#raft = new RaftTransport({ ...options, tls: this.#tls, advertise, random });
     this.#forwarder = new Forwarder({

@@ -6,18 +6,19 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createConnection, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { missingCapabilities } from '../../src/linux/capabilities.ts';
-import { bind, closeFd, receive, socket } from '../../src/linux/libc.ts';
+import { bind, closeFd, getSocketOption, receive, socket } from '../../src/linux/libc.ts';
 import { lockNamespace } from '../../src/linux/netns-lock.ts';
 import { groupId, inGroup, peerCredentials, socketDescriptor } from '../../src/linux/peer-cred.ts';
 import { takeNormalPriority, takeRealTimePriority } from '../../src/linux/priority.ts';
 import { createWorkerHost } from '../../src/linux/process.ts';
 import { createNotifier } from '../../src/linux/systemd.ts';
+import { hurry } from '../../src/linux/tcp.ts';
 import { enterFreshNamespace } from './netns.ts';
 
 enterFreshNamespace();
@@ -217,4 +218,23 @@ test('missingCapabilities() names what is not effective', () => {
   assert.deepEqual(missingCapabilities(status('0000008000003000')), []);
   assert.deepEqual(missingCapabilities(status('0000000000203000')), []);
   assert.deepEqual(missingCapabilities(status('0000008000001000')), ['CAP_NET_RAW']);
+});
+
+test('a connection between members sends again after 20 ms, not after 200', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = createConnection({ host: '127.0.0.1', port });
+  await once(client, 'connect');
+
+  // TCP_RTO_MIN_US of linux/tcp.h; kernels before 6.15 lack it, and say so by the return value.
+  const value = Buffer.alloc(4);
+  const had =
+    getSocketOption(socketDescriptor(client) ?? -1, 6, 45, value, Uint32Array.of(4)) === 0;
+
+  assert.equal(hurry(client), had);
+  getSocketOption(socketDescriptor(client) ?? -1, 6, 45, value, Uint32Array.of(4));
+  assert.equal(value.readInt32LE(0), had ? 20_000 : 0);
+  client.destroy();
+  server.close();
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { timingOf } from '../../../src/cluster/timing.ts';
 import { delayBorne, TimingChoice } from '../../../src/cluster/timing-choice.ts';
+import { TimingWatch } from '../../../src/cluster/timing-watch.ts';
 
 interface Stage {
   readonly choice: TimingChoice;
@@ -72,6 +73,15 @@ test('auto lengthens at once when a single answer comes near the limit, and is t
   assert.equal(choice.view().name, 'auto (lan)');
 });
 
+test('auto does not take the one slow answer of a young leader for a percentile', () => {
+  const choice = new TimingChoice('auto');
+  choice.heard(230);
+
+  for (let at = 0; at < 20_000; at += 32) choice.proved(at, at === 3_200 ? 90 : 32);
+
+  assert.equal(choice.view().name, 'auto (lan)');
+});
+
 test('auto lengthens when answers grow slow on the whole', () => {
   const { choice, live } = leader();
   live(60_000);
@@ -110,4 +120,40 @@ test('what the spec says is not argued with', () => {
   assert.equal(choice.deposedTheLiving(0), false);
   assert.deepEqual(choice.timing, timingOf('lan'));
   assert.equal(choice.view().name, 'lan');
+});
+
+/** A follower of `former` at lan that is elected `silentMs` after its last heartbeat. */
+function heir(silentMs: number): { readonly choice: TimingChoice; readonly watch: TimingWatch } {
+  const choice = new TimingChoice('auto');
+  const watch = new TimingWatch(choice);
+  watch.heartbeat('former', 230, 1_000);
+  watch.proof(1_000 + silentMs, 1_000 + silentMs);
+  return { choice, watch };
+}
+
+test('an heir hears whether the leader that it deposed was dead', () => {
+  const { choice, watch } = heir(250);
+
+  assert.equal(watch.echo('other', 1_300), false);
+  assert.equal(watch.echo('former', 1_300), true);
+  assert.equal(watch.echo('former', 1_310), false, 'once is enough');
+
+  assert.equal(choice.view().reason, 'a leader was deposed that lived');
+});
+
+test('who comes back late, or has let go, was not deposed by mistake', () => {
+  assert.equal(heir(250).watch.echo('former', 1_000 + 250 + 460), false);
+  assert.equal(heir(20).watch.echo('former', 1_030), false);
+});
+
+test('the first proof after an election measures no heartbeat', () => {
+  const { choice, watch } = heir(250);
+
+  assert.equal(watch.proof(1_250, 1_251), false, 'no news');
+  assert.equal(choice.view().delayMs, null);
+  watch.proof(1_251, 1_253);
+  watch.proof(1_281, 1_285);
+
+  assert.equal(choice.view().delayMs, 4);
+  assert.equal(watch.proof(null, 1_300), false);
 });
