@@ -127,6 +127,8 @@ export interface Claim {
 export interface ClaimSource {
   /** Listens for these from now on, and for no others; idempotent. */
   listen(vips: readonly VipPlacement[], onClaim: (claim: Claim) => void): void;
+  /** Leaves out what was said until now and not told yet. */
+  forget(): void;
   close(): void;
 }
 
