@@ -213,7 +213,8 @@ class Agent {
       this.#reporter.look();
     });
     this.#vip.onChange(({ address, held }) => {
-      if (!held) this.#lb.releaseClients(address);
+      if (held) this.#claimants.claimed();
+      else this.#lb.releaseClients(address);
       notifier.status(this.#statusLine());
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));

@@ -55,6 +55,11 @@ export class Claimants {
     this.#parts.source.listen(vips, (claim) => this.#conflicts.heard(claim));
   }
 
+  /** A VIP was claimed here: what its former holder said before that is no claim against it. */
+  claimed(): void {
+    this.#parts.source.forget();
+  }
+
   /** A campaign begins. */
   look(): void {
     void this.#rivals.look(this.#vips);

@@ -123,7 +123,7 @@ async function probe(
     while (clock.now() < end) {
       await sleep(clock, Math.min(LOOK_EVERY_MS, end - clock.now()));
       for (const frame of received(listener)) {
-        const claimant = codec.claimant(vip.address, frame);
+        const claimant = codec.claimant(vip.address, frame, source);
         if (claimant !== null && claimant !== mac && answers.size < ANSWERS_MAX) {
           answers.add(claimant);
           // A client goes by the first answer; a second one is known soon, too.

@@ -64,11 +64,19 @@ export function sendFrame(fd: number, index: number, frame: Uint8Array): string 
   return new KernelError(`send on interface ${index}`, lastErrno()).message;
 }
 
-/** Frames that others sent and that wait in the socket; each is valid until the next. */
+/** One for all sockets: most looks find nothing, and should cost nothing. */
+const scratch = {
+  buffer: Buffer.alloc(FRAME_BYTES),
+  from: Buffer.alloc(ADDRESS_BYTES),
+  fromLength: new Uint32Array(1),
+};
+
+/**
+ * Frames that others sent and that wait in the socket; each is valid until the next one of any
+ * socket is asked for.
+ */
 export function* received(fd: number): Generator<Uint8Array> {
-  const buffer = Buffer.alloc(FRAME_BYTES);
-  const from = Buffer.alloc(ADDRESS_BYTES);
-  const fromLength = new Uint32Array(1);
+  const { buffer, from, fromLength } = scratch;
   for (let frames = 0; frames < FRAMES_PER_LOOK; frames++) {
     fromLength[0] = from.length;
     const length = receiveFrom(fd, buffer, buffer.length, 0, from, fromLength);

@@ -92,10 +92,17 @@ export function arpProbe(address: string, mac: string): Uint8Array {
   return arpQuestion(address, mac, NO_ADDRESS);
 }
 
-/** The MAC that claims `address` as its own with this frame, or null. */
-export function arpClaimant(address: string, frame: Uint8Array): string | null {
+/**
+ * The MAC that claims `address` as its own with this frame, or null.
+ *
+ * @param asker only a reply to this address counts
+ */
+export function arpClaimant(address: string, frame: Uint8Array, asker?: string): string | null {
   const packet = decodeArp(frame);
-  return 'invalid' in packet || packet.senderAddress !== address ? null : packet.senderMac;
+  if ('invalid' in packet || packet.senderAddress !== address) return null;
+  const counts =
+    asker === undefined || (packet.operation === 'reply' && packet.targetAddress === asker);
+  return counts ? packet.senderMac : null;
 }
 
 /**

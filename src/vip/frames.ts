@@ -35,8 +35,10 @@ export const probeCodec: ProbeCodec = {
       ? neighbourProbe(address, mac)
       : neighbourQuestion(address, mac, source);
   },
-  claimant: (address, frame) =>
-    ipFamily(address) === 4 ? arpClaimant(address, frame) : ndpClaimant(address, frame),
+  claimant(address, frame, source) {
+    if (ipFamily(address) !== 4) return ndpClaimant(address, frame, source !== undefined);
+    return arpClaimant(address, frame, source);
+  },
 };
 
 /** The MAC that claims `address` with a frame that answers no question of ours, or null. */

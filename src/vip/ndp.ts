@@ -105,11 +105,16 @@ export function decodeNdp(frame: Uint8Array): Solicitation | Advertisement | Not
   };
 }
 
-/** The MAC that claims `address` as its own with this frame, or null. */
-export function ndpClaimant(address: string, frame: Uint8Array): string | null {
+/**
+ * The MAC that claims `address` as its own with this frame, or null.
+ *
+ * @param solicited only an answer to a question that named its asker counts
+ */
+export function ndpClaimant(address: string, frame: Uint8Array, solicited = false): string | null {
   const message = decodeNdp(frame);
   if ('invalid' in message || message.kind !== 'advertisement') return null;
-  return message.target === address ? message.mac : null;
+  if (message.target !== address || (solicited && !message.solicited)) return null;
+  return message.mac;
 }
 
 /** The MAC that claims `address` unasked, or null. */

@@ -127,6 +127,8 @@ export interface Claim {
 export interface ClaimSource {
   /** Listens for these from now on, and for no others; idempotent. */
   listen(vips: readonly VipPlacement[], onClaim: (claim: Claim) => void): void;
+  /** Leaves out what was said until now and not told yet. */
+  forget(): void;
   close(): void;
 }
 
@@ -140,6 +142,9 @@ export interface ProbeCodec {
    * claims nothing and changes no cache; with it, it asks as any neighbour does.
    */
   question(address: string, mac: string, source?: string): Uint8Array;
-  /** The MAC that claims `address` with this frame, or null where it claims nothing of it. */
-  claimant(address: string, frame: Uint8Array): string | null;
+  /**
+   * The MAC that claims `address` with this frame, or null where it claims nothing of it. With
+   * `source`, only an answer to the question of that asker counts, and no announcement.
+   */
+  claimant(address: string, frame: Uint8Array, source?: string): string | null;
 }

@@ -105,7 +105,7 @@ export class Rivals {
       answers = await link.probe(vip, waitMs);
     } catch (error) {
       // The link is not there: that is another reason not to claim, and said elsewhere.
-      log.debug('vip.probe-failed', { address, why: describeError(error) });
+      log.warn('vip.probe-failed', { address, why: describeError(error) });
       return;
     }
     if (this.#stopped) return;

@@ -38,7 +38,7 @@ function listen(to = vips): void {
 async function said(...frames: readonly Uint8Array[]): Promise<string[]> {
   heard.length = 0;
   for (const frame of frames) assert.ok(wire.send(frame));
-  await pause(60);
+  await pause(120);
   return [...heard];
 }
 
@@ -91,6 +91,17 @@ test('listen() for fewer, and for none, hears no more than that', async () => {
 
   listen([]);
   assert.deepEqual(await said(...claims), []);
+});
+
+test('forget() leaves out what waits, and nothing that comes after', async () => {
+  listen();
+  heard.length = 0;
+  for (const frame of claims) assert.ok(wire.send(frame));
+  source.forget();
+  await pause(120);
+  assert.deepEqual(heard, []);
+
+  assert.equal((await said(...claims)).length, claims.length);
 });
 
 test('a link that was down, or was made anew under its name, is heard again', async () => {

@@ -1,8 +1,9 @@
 // Which interface carries a VIP, and which source decided it.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { placeVips } from '../../../src/agent/placement.ts';
+import { Places, placeVips } from '../../../src/agent/placement.ts';
 import type { Link } from '../../../src/vip/ports.ts';
+import { FakeClock } from '../../conformance/fakes.ts';
 
 const link = (name: string, address: string, up = true): Link => ({
   index: name.length,
@@ -82,5 +83,38 @@ describe('placeVips()', () => {
 
     assert.equal(placed?.interface, null);
     assert.match(placed?.problem ?? '', /no interface has a subnet/);
+  });
+});
+
+describe('Places', () => {
+  const vips = [{ address: '10.0.0.100', interface: null, onConflict: 'defend' as const }];
+  const bare = links.map((each) => ({ ...each, addresses: [] }));
+
+  it('keeps a VIP for a while where its subnet was, and then looks again', () => {
+    const clock = new FakeClock();
+    const places = new Places(clock);
+    let looks = 0;
+    const find = (at: readonly Link[]) => places.find(vips, at, nothing, () => void looks++)[0];
+    assert.equal(find(links)?.interface, 'eth0');
+    clock.advance(1_000);
+
+    assert.deepEqual(find(bare)?.interface, 'eth0');
+    assert.equal(find(bare)?.problem, null);
+    clock.advance(1_999);
+    assert.equal(looks, 0);
+    clock.advance(1);
+    assert.equal(looks, 1);
+    assert.equal(find(bare)?.interface, null);
+    assert.equal(find(links)?.interface, 'eth0');
+  });
+
+  it('keeps nothing on an interface that has gone', () => {
+    const clock = new FakeClock();
+    const places = new Places(clock);
+    places.find(vips, links, nothing, () => undefined);
+    clock.advance(10);
+
+    const [placed] = places.find(vips, bare.slice(1), nothing, () => undefined);
+    assert.equal(placed?.interface, null);
   });
 });

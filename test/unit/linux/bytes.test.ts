@@ -12,6 +12,7 @@ import {
   moveValue,
 } from '../../../src/linux/bpf-assembler.ts';
 import { fenceProgram } from '../../../src/linux/fence-program.ts';
+import { carriersOf } from '../../../src/linux/link-carriers.ts';
 import {
   attribute,
   cString,
@@ -22,6 +23,7 @@ import {
 } from '../../../src/linux/netlink-message.ts';
 import { nftInterface } from '../../../src/linux/nft.ts';
 import { steeringRules } from '../../../src/linux/nftables.ts';
+import { decodeLink, decodeRoute } from '../../../src/linux/rtnetlink.ts';
 
 test('decodeMessages() finds every message that encodeMessage() wrote, and no more', () => {
   const message = fc.record(
@@ -136,4 +138,65 @@ test('nftInterface() lets no name become a piece of a script', () => {
   for (const name of ['', 'a b', 'x" drop', 'eth*', 'back\\slash', 'sixteen-chars-00']) {
     assert.throws(() => nftInterface(name), name);
   }
+});
+
+const u32 = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+};
+
+test('decodeLink() tells a bond by its active slave and a VLAN by its parent', () => {
+  const header = (index: number): Buffer => {
+    const bytes = Buffer.alloc(16);
+    bytes.writeUInt16LE(1, 2);
+    bytes.writeInt32LE(index, 4);
+    bytes.writeUInt32LE(0x41, 8);
+    return bytes;
+  };
+  const mac = Uint8Array.of(2, 0, 0, 0, 0, 1);
+  const named = (name: string): Buffer[] => [attribute(3, cString(name)), attribute(1, mac)];
+  const kind = (name: string): Buffer => attribute(1, cString(name));
+  const bond = decodeLink(
+    Buffer.concat([
+      header(5),
+      ...named('bond0'),
+      attribute(18, Buffer.concat([kind('bond'), attribute(0x8002, attribute(2, u32(4)))])),
+    ]),
+  );
+  const vlan = decodeLink(Buffer.concat([header(6), ...named('bond0.7'), attribute(5, u32(5))]));
+  const slave = (index: number, name: string) =>
+    decodeLink(Buffer.concat([header(index), ...named(name), attribute(10, u32(5))]));
+  // A veth whose other end is in another namespace: the index counts there.
+  const veth = decodeLink(
+    Buffer.concat([header(7), ...named('veth'), attribute(5, u32(5)), attribute(37, u32(0))]),
+  );
+  const links = [bond, vlan, slave(3, 'eth0'), slave(4, 'eth1'), veth].map((link) => {
+    assert.ok(link !== null);
+    return link;
+  });
+
+  assert.equal(bond?.activeSlave, 4);
+  assert.equal(veth?.parent, null);
+  const carriers = links.map((link) => carriersOf(link, links));
+  assert.deepEqual(carriers, [['eth1'], ['bond0', 'eth1'], [], [], []]);
+  assert.equal(decodeLink(Buffer.alloc(15)), null);
+});
+
+test('decodeRoute() takes the next hop by the interface that is asked for', () => {
+  const hop = (index: number, gateway: readonly number[]): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeUInt16LE(16, 0);
+    bytes.writeInt32LE(index, 4);
+    return Buffer.concat([bytes, attribute(5, Uint8Array.from(gateway))]);
+  };
+  const hops = Buffer.concat([hop(2, [10, 0, 0, 1]), hop(3, [10, 1, 0, 1])]);
+  const several = Buffer.concat([Buffer.alloc(12), attribute(9, hops)]);
+  const single = Buffer.concat([Buffer.alloc(12), attribute(4, u32(2))]);
+
+  assert.deepEqual(decodeRoute(several, 3), { index: 3, gateway: '10.1.0.1', prefixLength: 0 });
+  assert.equal(decodeRoute(several, null)?.gateway, '10.0.0.1');
+  assert.equal(decodeRoute(several, 9), null);
+  assert.deepEqual(decodeRoute(single, null), { index: 2, gateway: null, prefixLength: 0 });
+  assert.equal(decodeRoute(several.subarray(0, 24), 3), null);
 });

@@ -124,3 +124,23 @@ test('no bytes whatsoever make a decoder throw', () => {
     { numRuns: 2000 },
   );
 });
+
+test('claimant() for an asker counts answers to it, and no announcement', () => {
+  const answer = (targetAddress: string): Uint8Array =>
+    encodeArp({
+      ...{ operation: 'reply', senderMac: MAC, senderAddress: '10.0.0.100' },
+      ...{ targetMac: MAC, targetAddress },
+    });
+  const [request, reply] = announcement('10.0.0.100', MAC);
+
+  assert.equal(probeCodec.claimant('10.0.0.100', answer('10.0.0.1'), '10.0.0.1'), MAC);
+  for (const frame of [answer('10.0.0.2'), request, reply]) {
+    assert.ok(frame !== undefined);
+    assert.equal(probeCodec.claimant('10.0.0.100', frame, '10.0.0.1'), null);
+    assert.equal(probeCodec.claimant('10.0.0.100', frame), MAC);
+  }
+  const [unsolicited] = announcement('fd00::100', MAC);
+  assert.ok(unsolicited !== undefined);
+  assert.equal(probeCodec.claimant('fd00::100', unsolicited, 'fd00::1'), null);
+  assert.equal(probeCodec.claimant('fd00::100', unsolicited), MAC);
+});
