@@ -69,16 +69,21 @@ export function nftInterface(name: string): string {
 export function tableExists(family: NftFamily, name = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   try {
-    // struct nfgenmsg: family, version, resource id.
-    const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
-    const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(name))]);
-    // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
-    const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
-    const what = `look for the nft table ${family} ${name}`;
-    return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+    return hasTable(socket, family, name);
   } finally {
     socket.close();
   }
+}
+
+/** As {@link tableExists}, by a netfilter socket of the caller's: for those who ask often. */
+export function hasTable(socket: NetlinkSocket, family: NftFamily, name = TABLE): boolean {
+  // struct nfgenmsg: family, version, resource id.
+  const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
+  const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(name))]);
+  // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
+  const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
+  const what = `look for the nft table ${family} ${name}`;
+  return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
 }
 
 /**
