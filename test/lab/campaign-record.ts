@@ -73,7 +73,7 @@ export function campaignPage(records: readonly RunRecord[]): string {
   const sections = shown
     .filter(({ mine }) => mine.length > 0)
     .map(({ name, build, mine }) => {
-      const line = `${mine.length} runs of build ${build}.`;
+      const line = `Runs so far: ${mine.length}, of build ${build}.`;
       return `## ${capital(name)}\n\n${line}\n\n${settingTable(mine)}`;
     });
   const failures = shown

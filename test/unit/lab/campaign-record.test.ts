@@ -32,7 +32,7 @@ test('only the very same run counts as done', () => {
 test('the page shows what the newest build of a setting has come to', () => {
   const page = campaignPage([good, { ...good, run: 2 }, { ...good, build: 'c' }]);
 
-  assert.match(page, /## Three nodes\n\n1 runs of build c\./);
+  assert.match(page, /## Three nodes\n\nRuns so far: 1, of build c\./);
 });
 
 test('the page counts runs, overlaps and failures, and names the bad ones with their seeds', () => {
