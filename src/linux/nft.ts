@@ -87,7 +87,8 @@ export function hasTable(socket: NetlinkSocket, family: NftFamily, name = TABLE)
 }
 
 /**
- * Whether a set of our table of this family has no element; asks the kernel, without the binary.
+ * Whether a set of our table of this family has no element, or is not there; asks the kernel,
+ * without the binary.
  */
 export function setIsEmpty(family: NftFamily, set: string, table = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
@@ -98,11 +99,16 @@ export function setIsEmpty(family: NftFamily, set: string, table = TABLE): boole
       attribute(NFTA_LIST_SET, cString(set)),
     ]);
     const what = `look into the nft set ${set}`;
-    const messages = socket.dump({ type: NFT_MSG_GETSETELEM, payload, what });
-    return messages.every((message) => {
-      const attributes = decodeAttributes(message.payload.subarray(4));
-      return (attributes.get(NFTA_LIST_ELEMENTS)?.length ?? 0) === 0;
+    let empty = true;
+    // Somebody may have flushed the whole ruleset: what is not there holds nothing.
+    unless([Errno.ENOENT], () => {
+      const messages = socket.dump({ type: NFT_MSG_GETSETELEM, payload, what });
+      empty = messages.every((message) => {
+        const attributes = decodeAttributes(message.payload.subarray(4));
+        return (attributes.get(NFTA_LIST_ELEMENTS)?.length ?? 0) === 0;
+      });
     });
+    return empty;
   } finally {
     socket.close();
   }
