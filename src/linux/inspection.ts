@@ -5,6 +5,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
+import { basename } from 'node:path';
 import { describeError, errorCode } from '../base/errors.ts';
 import type { VipPlacement } from '../vip/ports.ts';
 import { queryTcx, Tcx } from './bpf.ts';
@@ -180,9 +181,10 @@ function descriptorsOf(pid: string): string[] {
   }
 }
 
+/** By its file, because a thread may call itself as it likes. */
 function programName(pid: string): string {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim();
+    return basename(readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, ''));
   } catch {
     return 'a program that has ended';
   }

@@ -22,7 +22,16 @@ import { fencedLinks, removeFence, removeNftFence } from './fence-removal.ts';
 import type { HostFence } from './host-fence.ts';
 import { check, Errno, sendTo, socket, unless } from './libc.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import { nftInterface, nftSync, replaceTable, setIsEmpty, TABLE, tableExists } from './nft.ts';
+import {
+  hasTable,
+  NETLINK_NETFILTER,
+  nftInterface,
+  nftSync,
+  replaceTable,
+  setIsEmpty,
+  TABLE,
+  tableExists,
+} from './nft.ts';
 import { endKeepers, KEPT_TABLE, keepTable } from './nft-keeper.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
@@ -55,6 +64,7 @@ export class NftFence implements HostFence {
   readonly kind = 'nft';
   readonly #socket = check(socket(AF_INET, SOCKET_TYPE, 0), 'open a datagram socket');
   readonly #route = new NetlinkSocket(NETLINK_ROUTE);
+  readonly #netfilter = new NetlinkSocket(NETLINK_NETFILTER);
   readonly #weakHost: WeakHostRule | null;
   readonly #datagram = Uint8Array.of(0);
   readonly #to = renewalAddress();
@@ -88,7 +98,8 @@ export class NftFence implements HostFence {
     // A link that was made anew has lost its rules, though its name is the same.
     const indexes = vips.map((vip) => links.find((link) => link.name === vip.interface)?.index);
     const armed = `${indexes.join(' ')}\n${body}`;
-    const changes = this.#armed !== armed || (body !== '' && !this.intact());
+    const whole = (): boolean => this.intact() && hasTable(this.#netfilter, 'ip');
+    const changes = this.#armed !== armed || (body !== '' && !whole());
     if (changes) {
       if (body !== '') nftSync(replaceTable('netdev', body) + replaceTable('ip', senderRules()));
       else removeNftFence();
@@ -124,6 +135,11 @@ export class NftFence implements HostFence {
   }
 
   shut(): void {
+    if (this.#beside) {
+      // The other fence is shut already: nothing depends on when this datagram is read.
+      this.#send(SHUT_PORT);
+      return;
+    }
     const stands = tableExists('netdev');
     if (!stands && !this.#kept) return;
     for (let attempt = 0; attempt < SHUT_ATTEMPTS; attempt++) {
@@ -136,8 +152,8 @@ export class NftFence implements HostFence {
 
   intact(): boolean {
     if (this.#armed === null) return true;
-    const kept = !this.#kept || tableExists('netdev', KEPT_TABLE);
-    return kept && tableExists('netdev') && tableExists('ip');
+    const kept = !this.#kept || hasTable(this.#netfilter, 'netdev', KEPT_TABLE);
+    return kept && hasTable(this.#netfilter, 'netdev');
   }
 
   disarm(): void {

@@ -69,20 +69,26 @@ export function nftInterface(name: string): string {
 export function tableExists(family: NftFamily, name = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
   try {
-    // struct nfgenmsg: family, version, resource id.
-    const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
-    const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(name))]);
-    // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
-    const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
-    const what = `look for the nft table ${family} ${name}`;
-    return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+    return hasTable(socket, family, name);
   } finally {
     socket.close();
   }
 }
 
+/** As {@link tableExists}, by a netfilter socket of the caller's: for those who ask often. */
+export function hasTable(socket: NetlinkSocket, family: NftFamily, name = TABLE): boolean {
+  // struct nfgenmsg: family, version, resource id.
+  const header = Uint8Array.of(NftFamily[family], 0, 0, 0);
+  const payload = Buffer.concat([header, attribute(NFTA_TABLE_NAME, cString(name))]);
+  // EOPNOTSUPP and EINVAL: a kernel without nftables has no table either.
+  const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
+  const what = `look for the nft table ${family} ${name}`;
+  return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+}
+
 /**
- * Whether a set of our table of this family has no element; asks the kernel, without the binary.
+ * Whether a set of our table of this family has no element, or is not there; asks the kernel,
+ * without the binary.
  */
 export function setIsEmpty(family: NftFamily, set: string, table = TABLE): boolean {
   const socket = new NetlinkSocket(NETLINK_NETFILTER);
@@ -93,11 +99,16 @@ export function setIsEmpty(family: NftFamily, set: string, table = TABLE): boole
       attribute(NFTA_LIST_SET, cString(set)),
     ]);
     const what = `look into the nft set ${set}`;
-    const messages = socket.dump({ type: NFT_MSG_GETSETELEM, payload, what });
-    return messages.every((message) => {
-      const attributes = decodeAttributes(message.payload.subarray(4));
-      return (attributes.get(NFTA_LIST_ELEMENTS)?.length ?? 0) === 0;
+    let empty = true;
+    // Somebody may have flushed the whole ruleset: what is not there holds nothing.
+    unless([Errno.ENOENT], () => {
+      const messages = socket.dump({ type: NFT_MSG_GETSETELEM, payload, what });
+      empty = messages.every((message) => {
+        const attributes = decodeAttributes(message.payload.subarray(4));
+        return (attributes.get(NFTA_LIST_ELEMENTS)?.length ?? 0) === 0;
+      });
     });
+    return empty;
   } finally {
     socket.close();
   }

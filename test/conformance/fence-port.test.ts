@@ -141,6 +141,18 @@ for (const [kind, otherKind] of [
       run('ip link del eth8');
     });
 
+    test('shut() and disarm() bear that somebody has flushed all rules', async () => {
+      fence.arm(VIPS);
+      fence.open(rawNow() + 60_000);
+      run('nft flush ruleset');
+
+      fence.shut();
+
+      assert.deepEqual(await answers(), []);
+      fence.disarm();
+      assert.equal(run('nft list tables'), '');
+    });
+
     test('arm() refuses an interface that is not there', () => {
       assert.throws(() => fence.arm([{ address: V4.address, interface: 'eth7' }]), {
         code: 'interface-missing',

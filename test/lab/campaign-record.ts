@@ -14,7 +14,7 @@ export const settings = [
 export type Setting = (typeof settings)[number];
 
 export interface RunRecord {
-  /** Of what was tested: records of another build do not count. */
+  /** Of what was tested: a run of another build is not done yet. */
   readonly build: string;
   readonly setting: string;
   readonly fault: string;
@@ -42,7 +42,10 @@ export function seedOf(setting: string, fault: string, run: number): number {
 export function isDone(records: readonly RunRecord[], run: Partial<RunRecord>): boolean {
   return records.some(
     (record) =>
-      record.setting === run.setting && record.fault === run.fault && record.run === run.run,
+      record.build === run.build &&
+      record.setting === run.setting &&
+      record.fault === run.fault &&
+      record.run === run.run,
   );
 }
 
@@ -60,13 +63,22 @@ SIGKILL to the last answer of that host for either VIP. A step of the wall clock
 needs a machine of its own.
 `;
 
-/** The whole page. */
+/** The whole page; of each setting what its newest build has come to. */
 export function campaignPage(records: readonly RunRecord[]): string {
-  const sections = settings.flatMap(({ name }) => {
-    const mine = records.filter(({ setting }) => setting === name);
-    return mine.length === 0 ? [] : [`## ${capital(name)}\n\n${settingTable(mine)}`];
+  const shown = settings.map(({ name }) => {
+    const all = records.filter(({ setting }) => setting === name);
+    const build = all.at(-1)?.build ?? '';
+    return { name, build, mine: all.filter((record) => record.build === build) };
   });
-  const failures = records.filter(({ failure, overlapMs }) => failure !== null || overlapMs > 0);
+  const sections = shown
+    .filter(({ mine }) => mine.length > 0)
+    .map(({ name, build, mine }) => {
+      const line = `Runs so far: ${mine.length}, of build ${build}.`;
+      return `## ${capital(name)}\n\n${line}\n\n${settingTable(mine)}`;
+    });
+  const failures = shown
+    .flatMap(({ mine }) => mine)
+    .filter(({ failure, overlapMs }) => failure !== null || overlapMs > 0);
   const list = failures.map(
     ({ setting, fault, run, seed, overlapMs, failure }) =>
       `- ${setting}, ${fault}, run ${run}, seed ${seed.toString(16)}: ` +

@@ -26,6 +26,8 @@ export async function playFault(
   await fault.play({ scene, random: prng(seed), pauses, note });
   await scene.lab.switch.heal();
   await scene.cluster.settled();
+  const dead = scene.cluster.hosts.filter((host) => !host.agentRuns).map(({ name }) => name);
+  if (dead.length > 0) throw new Error(`the agent of ${dead.join(', ')} ended by itself`);
   return { ...(await judge(scene)), figures };
 }
 

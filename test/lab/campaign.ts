@@ -33,13 +33,15 @@ const build = createHash('sha256')
   .digest('hex')
   .slice(0, 12);
 const records = readRecords();
-if (records.length > 0) console.log(`${records.length} runs of this build were done before`);
+const before = records.filter((record) => record.build === build);
+if (before.length > 0) console.log(`${before.length} runs of this build were done before`);
 
 for (const setting of settings) {
   if (only === undefined || setting.name === only) await playSetting(setting);
 }
-const bad = records.filter(({ failure, overlapMs }) => failure !== null || overlapMs > 0);
-console.log(`${records.length} runs, ${bad.length} of them bad; see docs/campaign.md`);
+const all = records.filter((record) => record.build === build);
+const bad = all.filter(({ failure, overlapMs }) => failure !== null || overlapMs > 0);
+console.log(`${all.length} runs, ${bad.length} of them bad; see docs/campaign.md`);
 process.exitCode = bad.length === 0 ? 0 : 1;
 
 async function playSetting(setting: Setting): Promise<void> {
@@ -66,7 +68,7 @@ function* todo(setting: Setting): Generator<{ readonly fault: Fault; readonly ru
   for (let run = 1; run <= most; run++) {
     for (const fault of mine) {
       if (run > Math.max(runs, fault.runsAtLeast ?? 0)) continue;
-      if (isDone(records, { setting: setting.name, fault: fault.name, run })) continue;
+      if (isDone(records, { build, setting: setting.name, fault: fault.name, run })) continue;
       yield { fault, run };
     }
   }
@@ -101,6 +103,5 @@ function keep(record: RunRecord): void {
 function readRecords(): RunRecord[] {
   if (!existsSync(stateFile)) return [];
   const lines = readFileSync(stateFile, 'utf8').split('\n');
-  const all = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as RunRecord);
-  return all.filter((record) => record.build === build);
+  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as RunRecord);
 }

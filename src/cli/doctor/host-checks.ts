@@ -120,8 +120,9 @@ function clock({ clockSynchronised, wallNowMs }: DoctorFacts): Check {
   return warn(name, 'nobody synchronises the clock', hint);
 }
 
-function disk({ disk: found }: DoctorFacts): readonly Check[] {
+function disk({ disk: found, isRoot }: DoctorFacts): readonly Check[] {
   if ('unknown' in found) {
+    if (!isRoot) return [warn('disk-space', found.unknown, 'run doctor as root')];
     return [fail('disk-space', found.unknown, 'the data directory must be writable')];
   }
   const { path, freeBytes, fsyncMs } = found.value;

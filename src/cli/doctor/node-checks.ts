@@ -141,9 +141,11 @@ function portCheck({ port, what, listeners }: DoctorFacts['ports'][number], fact
   return fail(name, `${port} (${what}) is taken by ${who}`, 'end it, or change agent.yaml');
 }
 
-function certificates({ certificates: found, status, wallNowMs }: DoctorFacts): readonly Check[] {
+function certificates(facts: DoctorFacts): readonly Check[] {
+  const { certificates: found, status, wallNowMs, isRoot } = facts;
   if (known(status) === null && 'value' in status) return [];
   if ('unknown' in found) {
+    if (!isRoot) return [warn('certificate', found.unknown, 'run doctor as root')];
     return [fail('certificate', found.unknown, 'restore the files, or reset and join anew')];
   }
   return found.value.map(({ what, notBeforeMs, notAfterMs }) => {

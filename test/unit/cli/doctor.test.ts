@@ -152,6 +152,8 @@ suite('each trouble is one line', () => {
     [space(10 * 2 ** 20), /^fail disk-space: 10 MiB free/],
     [space(100 * 2 ** 20), /^warn disk-space: 100 MiB free/],
     [{ disk: { unknown: 'read-only' } }, /^fail disk-space: read-only/],
+    [{ disk: { unknown: 'no' }, isRoot: false }, /^warn disk-space: no/],
+    [{ certificates: { unknown: 'no' }, isRoot: false }, /^warn certificate: no/],
     [fsync(50), /^warn disk-sync/],
     [fsync(900), /^fail disk-sync/],
   ];

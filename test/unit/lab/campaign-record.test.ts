@@ -21,9 +21,18 @@ test('a run has the same seed each time, and no two runs share one', () => {
 });
 
 test('only the very same run counts as done', () => {
-  assert.equal(isDone([good], { setting: 'three nodes', fault: 'SIGKILL', run: 1 }), true);
-  assert.equal(isDone([good], { setting: 'three nodes', fault: 'SIGKILL', run: 2 }), false);
-  assert.equal(isDone([good], { setting: 'five nodes', fault: 'SIGKILL', run: 1 }), false);
+  const { build, setting, fault, run } = good;
+  const same = { build, setting, fault, run };
+  assert.equal(isDone([good], same), true);
+  for (const other of [{ run: 2 }, { setting: 'five nodes' }, { build: 'c' }]) {
+    assert.equal(isDone([good], { ...same, ...other }), false);
+  }
+});
+
+test('the page shows what the newest build of a setting has come to', () => {
+  const page = campaignPage([good, { ...good, run: 2 }, { ...good, build: 'c' }]);
+
+  assert.match(page, /## Three nodes\n\nRuns so far: 1, of build c\./);
 });
 
 test('the page counts runs, overlaps and failures, and names the bad ones with their seeds', () => {
