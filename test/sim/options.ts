@@ -54,6 +54,7 @@ export const faultKinds = [
   'move',
   'drain',
   'return-removed',
+  'grow',
   'shrink',
   'change-in-transfer',
   'change-in-snapshot',
