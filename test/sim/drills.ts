@@ -100,9 +100,9 @@ function strike(
       });
       return DARK_MS + 1.1 * longestOwed(hosts) + crashBoundMs(timing);
     case 'deaf':
-      // It goes on renewing promises until it notices that nobody answers, E later (rule R9).
+      // It goes on asking for promises until E later, though for shorter and shorter ones (R9).
       for (const host of hosts) net.cut(host.id, leader.id);
-      return crashBoundMs(timing) + 1.1 * timing.promiseMs;
+      return crashBoundMs(timing) + 3 * timing.heartbeatMs;
     case 'mute':
       for (const host of hosts) net.cut(leader.id, host.id);
       return crashBoundMs(timing);

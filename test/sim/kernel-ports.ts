@@ -77,7 +77,6 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
     const names = vips.map((vip) => vip.address).join(' ');
     if (names === this.#armedFor) return;
     this.#fence('BPF_PROG_ATTACH');
-    this.#kernel.lookedAt();
     this.#armedFor = names;
     this.#call(`fence guards ${names || 'nothing'}`, (state) => {
       state.arm(vips);
@@ -106,7 +105,6 @@ export class SimKernelPorts implements AddressTable, Fence, AnnounceLink {
   }
 
   intact(): boolean {
-    this.#kernel.lookedAt();
     return this.#seen.guarded !== null;
   }
 

@@ -85,7 +85,7 @@ export class SimKernel {
   #linkUp = true;
   #powered = true;
   readonly #troubledUntil = new Map<KernelTrouble, Millis>();
-  /** Somebody removed the fence, and no process has looked since. */
+  /** Somebody removed the fence, and no process has put it back since. */
   #unguarded = false;
   /** Nothing runs on this machine before: neither its kernel nor its clocks. */
   #frozenUntil: Millis = 0;
@@ -134,15 +134,10 @@ export class SimKernel {
     return at < (this.#troubledUntil.get(what) ?? 0);
   }
 
-  /** Somebody removes the fence. What the address does until a process looks is beyond anybody. */
+  /** Somebody removes the fence. A process that dies before it dropped the VIP cannot help it. */
   unguard(): void {
     this.#state.guarded = null;
     this.#unguarded = true;
-  }
-
-  /** A process looked. */
-  lookedAt(): void {
-    this.#unguarded = false;
   }
 
   powerOff(): void {
@@ -160,7 +155,9 @@ export class SimKernel {
 
   /** Whether this host answers for `address` at true time `at`. */
   answers(address: string, at: Millis): boolean {
-    if (!this.#powered || !this.#linkUp || this.#unguarded || this.isFrozen(at)) return false;
+    if (!this.#powered || !this.#linkUp || this.isFrozen(at)) return false;
+    this.#unguarded &&= this.#state.guarded === null;
+    if (this.#unguarded) return false;
     const mono = this.mono(at);
     return this.#state.has(address, mono) && this.#state.passes(address, mono);
   }

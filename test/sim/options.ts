@@ -56,6 +56,7 @@ export const faultKinds = [
   'move',
   'drain',
   'return-removed',
+  'grow',
   'shrink',
   'change-in-transfer',
   'change-in-snapshot',

@@ -31,6 +31,10 @@ describe('simulation', () => {
     [910, 'a claim in the term in which the whole machine was paused'],
     [1600, 'an address that the kernel refused to take away, its fence gone'],
     [1100, 'a quorum lost for good with the disk of the last who knew'],
+    [1028, 'a member drained by what was asked long before all was healed'],
+    [1426, 'links that a fault gave back in the middle of a drill'],
+    [1700, 'a process killed while it drops a VIP that lost its fence'],
+    [4717, 'a joiner that was removed and asks for ever'],
   ] as const) {
     test(`seed ${seed}, which found ${found}`, async () => {
       assert.equal((await simulate(seed)).failure, null);

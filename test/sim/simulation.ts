@@ -174,8 +174,10 @@ class Run {
     this.#faults.heal();
     this.#workload.end();
     const committed = this.#raft.committedIndex;
+    let settled: number | null = null;
     const isWhole = (): boolean =>
-      this.#world.now > healedAt + SETTLE_MS &&
+      settled !== null &&
+      this.#workload.isAcknowledgedSince(settled) &&
       this.#raft.committedIndex > committed &&
       this.#whatLacks() === null;
     let whole = false;
@@ -184,6 +186,7 @@ class Run {
         this.#world.fail('recovery', this.#whatLacks() ?? 'nothing is committed any more');
         return;
       }
+      if (this.#world.now > healedAt + SETTLE_MS) settled ??= this.#workload.mark();
       this.#workload.write();
       this.#tidyUp();
       if (this.#world.now > healedAt + PATIENCE_MS) this.#goOnAlone();

@@ -5,7 +5,7 @@
 import type { Millis } from '../../src/base/clock.ts';
 import { OperatingError } from '../../src/base/errors.ts';
 import { type Prng, pick } from '../../src/base/prng.ts';
-import type { NodeId } from '../../src/raft/types.ts';
+import type { Index, NodeId } from '../../src/raft/types.ts';
 import type { HistoryChecker } from './checkers/history.ts';
 import { newestLeader, type SimHost } from './host.ts';
 import type { FaultKind, Options } from './options.ts';
@@ -18,6 +18,9 @@ export interface WorkloadParts {
   readonly hosts: readonly SimHost[];
   readonly history: HistoryChecker;
 }
+
+/** Values are this and a number that grows. */
+const VALUE = 'value-';
 
 /** Their point is the refusal, or that nothing breaks. */
 const mayBeRefused: ReadonlySet<FaultKind> = new Set([
@@ -34,6 +37,7 @@ export class Workload {
   readonly #parts: WorkloadParts;
   readonly #random: Prng;
   #values = 0;
+  #newestAcknowledged = -1;
   #over = false;
   readonly #purposes = new Map<Request, FaultKind>();
   #hushedUntil: Millis = 0;
@@ -68,6 +72,15 @@ export class Workload {
     this.ask(this.#newValue());
   }
 
+  /** What tells later, by {@link isAcknowledgedSince}, whether what was asked before is over. */
+  mark(): number {
+    return this.#values;
+  }
+
+  isAcknowledgedSince(mark: number): boolean {
+    return this.#newestAcknowledged >= mark;
+  }
+
   writeTo(host: SimHost): void {
     this.askOf(host, this.#newValue());
   }
@@ -77,8 +90,9 @@ export class Workload {
     this.ask({ type: 'read', floor, hops: 0 });
   }
 
-  /** Asks again and again until the leader's configuration has `id`. */
+  /** Asks again and again until the leader's configuration has `id`, or writes are over. */
   admit(id: NodeId): void {
+    if (this.#over) return;
     const leader = newestLeader(this.#parts.hosts);
     const config = leader?.config();
     if (config?.voters.includes(id) === true || config?.learners.includes(id) === true) return;
@@ -91,7 +105,7 @@ export class Workload {
     const purpose = this.#purposes.get(request);
     if (purpose !== undefined) this.#served(purpose, request, answer);
     if (request.type === 'write') {
-      if (answer.ok) history.written(request.value, request.floor, answer.index);
+      if (answer.ok) this.#written(request.value, request.floor, answer.index);
       else history.refused(request.value, answer.error);
     } else if (request.type === 'read') {
       if (answer.ok) history.read(request.floor, answer.index);
@@ -110,7 +124,13 @@ export class Workload {
 
   #newValue(): Request {
     const floor = this.#parts.history.answered;
-    return { type: 'write', value: `value-${this.#values++}`, floor };
+    return { type: 'write', value: `${VALUE}${this.#values++}`, floor };
+  }
+
+  #written(value: string, floor: Index, index: Index): void {
+    this.#parts.history.written(value, floor, index);
+    const number = Number(value.slice(VALUE.length));
+    this.#newestAcknowledged = Math.max(this.#newestAcknowledged, number);
   }
 
   /** What came of a request that a fault made. */

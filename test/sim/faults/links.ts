@@ -61,7 +61,7 @@ export const linkFaults: Catalogue<Kind> = {
   /** Hosts lose all their links one after another and get them back in another order. */
   'swizzle-clog'(faults) {
     const [chosen] = faults.split();
-    const { net, hosts, world } = faults.parts;
+    const { net, hosts } = faults.parts;
     if (chosen.length < 2) return false;
     const stepMs = faults.duration() / chosen.length;
     const clog = (id: string, how: 'cut' | 'restore'): void => {
@@ -77,7 +77,7 @@ export const linkFaults: Catalogue<Kind> = {
     });
     const back = faults.shuffled(chosen);
     back.forEach(({ id }, at) => {
-      world.after((chosen.length + at) * stepMs, () => clog(id, 'restore'));
+      faults.later((chosen.length + at) * stepMs, () => clog(id, 'restore'));
     });
     return true;
   },

@@ -15,6 +15,7 @@ type Kind =
   | 'move'
   | 'drain'
   | 'return-removed'
+  | 'grow'
   | 'shrink'
   | 'change-in-transfer'
   | 'change-in-snapshot'
@@ -27,13 +28,11 @@ export const memberFaults: Catalogue<Kind> = {
     faults.parts.workload.ask(request, 'member-change');
     return 'asked';
   },
-  /** By hand, also where it makes an even number of voters: 1 → 2 → 3. */
+  /** By hand, also where it makes an even number of voters. */
   promote(faults) {
-    const config = newestLeader(faults.parts.hosts)?.config();
-    const [id] = config?.learners ?? [];
-    const spare = faults.parts.hosts.find((host) => !host.isProvisioned);
-    if (id !== undefined) faults.parts.workload.ask({ type: 'promote', id }, 'promote');
-    else if (spare !== undefined) faults.parts.workload.ask({ type: 'add', id: spare.id });
+    const [id] = newestLeader(faults.parts.hosts)?.config()?.learners ?? [];
+    if (id === undefined) return false;
+    faults.parts.workload.ask({ type: 'promote', id }, 'promote');
     return 'asked';
   },
   replace(faults) {
@@ -62,6 +61,20 @@ export const memberFaults: Catalogue<Kind> = {
     const removed = newestLeader(hosts)?.state()?.removedIds ?? [];
     if (removed.length === 0) return false;
     workload.ask({ type: 'add', id: pick(faults.random, removed) }, 'return-removed');
+    return 'asked';
+  },
+  /** 1 → 2 by hand, which nobody does unasked, and on to 3. */
+  grow(faults) {
+    const { hosts, workload } = faults.parts;
+    const config = newestLeader(hosts)?.config();
+    if (config === undefined || config === null || config.voters.length > 2) return false;
+    const [id] = config.learners;
+    const spare = hosts.find((host) => !host.isProvisioned);
+    if (id !== undefined) {
+      workload.ask({ type: 'promote', id }, config.voters.length === 1 ? 'grow' : 'promote');
+    } else if (spare !== undefined) {
+      workload.ask({ type: 'add', id: spare.id });
+    }
     return 'asked';
   },
   /** 3 → 2 → 1, one after another, whoever leads. */
