@@ -81,7 +81,6 @@ scenario(
   async (scene) => {
     const { cluster, lab, observer } = scene;
     const holder = await scene.holder();
-    const before = await cluster.settled();
     const traffic = await scene.traffic({ streams: 3 });
     const writes = Writes.start(cluster);
 
@@ -102,14 +101,17 @@ scenario(
       [holder.name],
     );
 
+    const meanwhile = await traffic.report();
+    assert.deepEqual(meanwhile.failures, []);
+    assert.deepEqual(meanwhile.streamEnds, []);
+
     for (const host of lab.hosts) host.disk.makeRoom();
     for (const host of lab.hosts) await diskOf(scene, host, 'well');
     await holder.must(['token', 'create']);
     await writes.stop();
-    const report = await traffic.stop();
-    const after = await cluster.settled();
-    assert.equal(after.cluster.term, before.cluster.term, 'no election');
-    assert.deepEqual(report.failures, []);
-    assert.deepEqual(report.streamEnds, []);
+    // Whichever disk is well first may get the VIP by a hand-over.
+    const gap = clientGap(await traffic.stop());
+    await cluster.settled();
+    assert.ok(gap.lengthMs < 500, `gap of ${gap.lengthMs.toFixed(0)} ms`);
   },
 );
