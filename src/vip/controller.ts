@@ -397,10 +397,10 @@ export class VipController {
   /** The lease ended while something was held: the kernel's fence stood in for this process. */
   #noteLateDrop(): void {
     const lateMs = Math.round(this.#parts.clock.now() - this.#deadline);
-    const { hold } = this.#desired;
-    if (this.#held.size === 0 || hold === null || lateMs < 0) return;
+    const [held] = this.#held.values();
+    if (held === undefined || lateMs < 0) return;
     this.#counters.lateDrops++;
-    this.#parts.log.warn('vip.fence-expired', { term: hold.epoch, lateMs });
+    this.#parts.log.warn('vip.fence-expired', { term: held.epoch, lateMs });
   }
 
   #withdraw(address: string, reason: string): void {

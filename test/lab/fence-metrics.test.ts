@@ -63,7 +63,7 @@ scenario('a fence that is bypassed is a miss, and the VIP is back at once', asyn
 
   assert.equal(await scene.observer.waitForHolder(scene.lab.vip, 2_000), holder.name);
   await grown(holder, 'arp_announcements_total', announced, 2);
-  assert.match(holder.agentLog, /vip\.fence-missing fence=ebpf\+nft/);
+  assert.match(holder.agentLog, /vip\.fence-missing .*fence=ebpf\+nft/);
   assert.match(holder.agentLog, /vip\.withdrawn .*term=\d+ heldMs=\d+ .*reason=fence-missing/);
 });
 
@@ -90,11 +90,11 @@ scenario('a pause is an expiry of the fence, a new leader and a late loop', asyn
   await grown(holder, 'fence_expiries_total', expiries, 1);
   await grown(follower, 'leader_changes_total', changes, 1);
   await grown(holder, 'vip_transitions_total', transitions, 1);
-  await until(() => /agent\.loop-late delayMs=\d+ leaseSpareMs=\d+/.test(holder.agentLog), {
+  await until(() => /agent\.loop-late .*delayMs=\d+ leaseSpareMs=\d+/.test(holder.agentLog), {
     timeoutMs: 5_000,
     what: 'the log to tell of the late loop',
   });
-  assert.match(holder.agentLog, /vip\.fence-expired term=\d+ lateMs=\d+/);
+  assert.match(holder.agentLog, /vip\.fence-expired .*term=\d+ lateMs=\d+/);
   const heir = await scene.holder();
   assert.match(heir.agentLog, /vip\.claimed .*term=\d+ leaseLeftMs=\d+ reason="leads term/);
 });

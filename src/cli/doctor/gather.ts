@@ -155,10 +155,10 @@ async function askFor(
   if (link === null || !links.some(({ name, up }) => name === link && up)) {
     return { unknown: 'nobody could be asked: its interface is not up' };
   }
-  const packets = createPacketLink(clock, probeCodec);
-  return found(async () => [
-    ...new Set(await packets.probe({ address, interface: link }, PROBE_MS)),
-  ]);
+  return found(async () => {
+    const packets = createPacketLink(clock, probeCodec);
+    return [...new Set(await packets.probe({ address, interface: link }, PROBE_MS))];
+  });
 }
 
 function sysctlsOf({ address, interface: link }: Placed): Readonly<Record<string, number>> {
