@@ -45,8 +45,8 @@ export const faulty: readonly Mutant[] = [
       },
       {
         file: 'src/vip/controller.ts',
-        find: 'if (this.#held.size > 0 && !fence.intact()) {',
-        replace: 'if (this.#held.size > 0 && clock.now() < 0) {',
+        find: 'if (this.#held.size > 0 && !fence.intact()) this.#dropUnguarded();',
+        replace: 'if (Math.abs(0) > 1) this.#dropUnguarded();',
       },
     ],
   },
