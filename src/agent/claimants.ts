@@ -43,9 +43,9 @@ export class Claimants {
     });
   }
 
-  /** Foreign claims of VIPs that were held here. */
+  /** Foreign claims of VIPs held here, and strangers found to answer for one before its claim. */
   get conflicts(): number {
-    return this.#conflicts.total;
+    return this.#conflicts.total + this.#rivals.conflicts();
   }
 
   /** Listens for these VIPs from now on, on a host with these links. */

@@ -32,7 +32,7 @@ export interface FactSources {
   readonly alarms: () => readonly string[];
   /** What this host sees of a VIP that another one holds; null while it has not looked. */
   readonly observed: (address: string) => Observation | null;
-  /** Foreign claims of VIPs that were held here. */
+  /** Foreign claims of VIPs held here, and strangers found to answer for one. */
   readonly conflicts: () => number;
 }
 

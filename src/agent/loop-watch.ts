@@ -29,9 +29,13 @@ export function watchLoop(parts: LoopWatchParts): { close(): void } {
   const probe = parts.longestMs === undefined ? loopProbe() : null;
   const longestMs = parts.longestMs ?? probe?.longestMs ?? (() => 0);
   let saidAt = Number.NEGATIVE_INFINITY;
+  let dueAt = clock.now() + LOOK_EVERY_MS;
   const look = (): void => {
+    // A late turn may begin with this very timer: then the probe's tick comes after it, uncounted.
+    const ownDelayMs = clock.now() - dueAt;
+    dueAt = clock.now() + LOOK_EVERY_MS;
     timer = clock.after(LOOK_EVERY_MS, look);
-    const delayMs = Math.round(longestMs());
+    const delayMs = Math.round(Math.max(longestMs(), ownDelayMs));
     const spare = Math.round(spareMs());
     if (delayMs < spare * SHARE || clock.now() - saidAt < QUIET_MS) return;
     saidAt = clock.now();

@@ -24,7 +24,7 @@ export interface HttpFacts {
   /** Gratuitous ARP and unsolicited NA frames sent. */
   readonly announcements: number;
   readonly announcementsFailed: number;
-  /** Frames by which somebody else claimed a VIP that this node held. */
+  /** Claims of a VIP held here, and strangers found to answer for one before its claim. */
   readonly conflicts: number;
   /** Addresses put back after somebody removed them. */
   readonly repairs: number;

@@ -124,7 +124,7 @@ const METRICS: readonly Metric[] = [
   ),
   single(
     'vip_conflicts_total',
-    'Frames by which another host claimed a VIP that this node held',
+    'Times that another host claimed a VIP held here, or answered for one before its claim',
     ({ conflicts }) => conflicts,
   ),
   single(
