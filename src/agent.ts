@@ -18,6 +18,7 @@ import { Control, type ControlPorts } from './cluster/control.ts';
 import { diskAlarms } from './cluster/disk-trouble.ts';
 import { Duties } from './cluster/duties.ts';
 import { ClusterNode } from './cluster/node.ts';
+import { Observations } from './cluster/observations.ts';
 import { defaultHoldDown } from './cluster/preference.ts';
 import { SelfReporter } from './cluster/self-report.ts';
 import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
@@ -446,6 +447,7 @@ class Agent {
       signer: certificateSigner(pki.ca, clock),
       localFacts: () => localFacts(this.#sources),
       peer: (id) => this.#rpc.operationsOf(id),
+      observations: new Observations(),
       renewCertificate: async () =>
         new Date((await this.#renewal.renew()).notAfterMs).toISOString(),
       unsupportedDataPath,

@@ -12,7 +12,7 @@ import { isoTime } from './duration.ts';
 import type { LocalFacts } from './local-facts.ts';
 import { memberNamed, promoteMember, removeMember, setMember } from './member-changes.ts';
 import type { ClusterNode } from './node.ts';
-import { type ObservationReport, Observations } from './observations.ts';
+import type { ObservationReport, Observations } from './observations.ts';
 import type {
   AdmitRequest,
   AdmitResult,
@@ -54,6 +54,8 @@ export interface ControlPorts extends ParseOptions {
    * take the other for the leader would else ask each other until the caller gives up.
    */
   readonly peer: ((id: NodeId) => Operations) | null;
+  /** What members reach of the VIPs; one for all who answer for this node. */
+  readonly observations: Observations;
   /** Renews this node's own certificate; resolves with its new end in RFC 3339. */
   readonly renewCertificate: () => Promise<string>;
 }
@@ -64,7 +66,6 @@ const maxMacs = 64;
 
 export class Control implements Operations {
   readonly #ports: ControlPorts;
-  readonly #observations = new Observations();
 
   constructor(ports: ControlPorts) {
     this.#ports = ports;
@@ -103,7 +104,7 @@ export class Control implements Operations {
       timing: node.timing(),
       local: localFacts(),
       wallNowMs,
-      observed: this.#observations.list(view.term, wallNowMs),
+      observed: this.#ports.observations.list(view.term, wallNowMs),
       ageMs: node.viewAgeMs(),
     });
   }
@@ -274,7 +275,7 @@ export class Control implements Operations {
       vips.some((vip) => vip.address === address),
     );
     const { term } = node.view();
-    this.#observations.note({ ...report, observations }, term, clock.wallNow());
+    this.#ports.observations.note({ ...report, observations }, term, clock.wallNow());
   }
 
   async signCertificate(request: {

@@ -4,6 +4,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { OperatingError } from '../../../src/base/errors.ts';
 import { Control } from '../../../src/cluster/control.ts';
+import { Observations } from '../../../src/cluster/observations.ts';
 import type { AdmitRequest, CreatedToken, Operations } from '../../../src/cluster/operations.ts';
 import type { CertificateSigner, Crypto } from '../../../src/cluster/ports.ts';
 import { formatVersion } from '../../../src/cluster/state.ts';
@@ -34,6 +35,7 @@ class Lab {
   control(id: string, alone = false): Control {
     const { node } = this.cluster.host(id);
     return new Control({
+      observations: new Observations(),
       node,
       clock: this.cluster.clock,
       crypto,
