@@ -13,8 +13,8 @@ import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { AnnounceLink, VipPlacement } from './ports.ts';
 
-/** A neighbour answers within a millisecond; a campaign takes a few. */
-const QUICK_WAIT_MS: Millis = 5;
+/** A neighbour answers within a millisecond; a campaign takes three or more. */
+const QUICK_WAIT_MS: Millis = 2;
 /** For slow ones, whose answer then is an alarm if the VIP was claimed meanwhile. */
 const WAIT_MS: Millis = 250;
 /** While a stranger answers it is asked again this often. */
