@@ -142,7 +142,8 @@ export class NodeBrain implements Brain, Transport {
     this.#vips.start();
     this.#node.onView((view) => {
       this.#observe(view);
-      if (view.role === 'pre-candidate' || view.role === 'candidate') this.#rivals.look(carried);
+      if (view.role !== 'pre-candidate' && view.role !== 'candidate') return;
+      void this.#rivals.look(carried);
     });
     this.#observe(this.#node.view());
     this.#duties.attach(this.#node);
