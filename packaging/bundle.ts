@@ -1,6 +1,6 @@
 /**
- * Bundles the program: three entry points (the CLI with the agent, the worker, its carrier) over shared
- * chunks, so that a command loads only what it needs. The same sources give the same bytes.
+ * Bundles the program: three entry points (the CLI with the agent, the worker, its carrier) over
+ * shared chunks, so that a command loads only what it needs. The same sources give the same bytes.
  * Packages with native parts stay outside and are found in node_modules.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
