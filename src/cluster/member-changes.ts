@@ -42,6 +42,7 @@ export async function removeMember(
       'start the voters that are down first, or repeat it with --force if they never come back';
     throw wouldLoseQuorum(member.name, hint);
   }
+  if (!request.force && isLastToHold(state, member)) throw nobodyLeft(member.name);
   if (member.id === status.id && bestSuccessor(status, state) !== null) await handOver(node);
   await node.propose({ type: 'remove-member', id: member.id });
   return { removed: member.name };
@@ -124,6 +125,23 @@ function notCaughtUp({ name, address }: Member): OperatingError {
     message: `${name} does not have the whole log yet, and would cost the others their quorum`,
     hint: `see that its agent runs and is reachable at ${address}; then repeat it`,
     facts: { name, address },
+  });
+}
+
+/** Whether the others are all witnesses or drained, so that nobody could hold the VIP. */
+function isLastToHold(state: ClusterState, member: Member): boolean {
+  const couldHold = ({ role, joinsAs, draining }: Member): boolean =>
+    !draining && role !== 'witness' && (role === 'voter' || joinsAs === 'voter');
+  const others = state.members.filter(({ id }) => id !== member.id);
+  return couldHold(member) && others.length > 0 && !others.some(couldHold);
+}
+
+function nobodyLeft(name: string): OperatingError {
+  return new OperatingError({
+    code: 'nobody-else',
+    message: `without ${name} no member could hold the VIP: the others are witnesses or drained`,
+    hint: 'undrain or join another host first; or repeat it with --force, and nobody holds the VIP',
+    facts: { name },
   });
 }
 

@@ -15,6 +15,7 @@ const maxLagEntries = 16;
 /**
  * The learners to promote now, none for "wait". Two voters survive no failure and are worse than
  * one voter and a learner (rule R14), so promotion goes from one odd number to the next: 1 → 3 → 5.
+ * Only where no voter may hold a VIP (a witness alone), an even number is better than none.
  */
 export function learnersToPromote(status: RaftStatus, state: ClusterState): readonly NodeId[] {
   if (status.role !== 'leader' || status.pendingConfChange || status.transferTarget !== null) {
@@ -27,9 +28,14 @@ export function learnersToPromote(status: RaftStatus, state: ClusterState): read
     .map((peer) => memberById(state, peer.id))
     .filter((member) => member?.role === 'learner')
     .sort((left, right) => joinedAt(left) - joinedAt(right));
-  const missing = voters.length % 2 === 0 ? 1 : 2;
+  const holders = voters.map((id) => memberById(state, id)).filter((member) => mayHold(member));
+  const missing = voters.length % 2 === 0 || holders.length === 0 ? 1 : 2;
   if (ready.length < missing) return [];
   return ready.slice(0, missing).map((member) => member?.id ?? '');
+}
+
+function mayHold(member: Member | undefined): boolean {
+  return member?.role === 'voter' && !member.draining;
 }
 
 /** Whether the learner `id` would be of use as a voter at once. */

@@ -90,7 +90,7 @@ export const conditions = [
 
 /**
  * `promised`: within what the product promises. The others are outside of it, and show what is lost
- * there: `wild-clocks` may cost the VIP's exclusivity and nothing else, `disk-rollback` anything.
+ * there: `wild-clocks` may cost what counts time (the VIP, promises), `disk-rollback` anything.
  */
 export const modes = ['promised', 'wild-clocks', 'disk-rollback'] as const;
 

@@ -30,6 +30,8 @@ describe('simulation', () => {
   for (const [seed, found] of [
     [910, 'a claim in the term in which the whole machine was paused'],
     [1600, 'an address that the kernel refused to take away, its fence gone'],
+    [1455, 'members removed until only a witness was left'],
+    [587, 'a learner that waits beside a lone witness'],
     [1100, 'a quorum lost for good with the disk of the last who knew'],
     [1028, 'a member drained by what was asked long before all was healed'],
     [1426, 'links that a fault gave back in the middle of a drill'],
