@@ -29,22 +29,28 @@ export function watchLoop(parts: LoopWatchParts): { close(): void } {
   const probe = parts.longestMs === undefined ? loopProbe() : null;
   const longestMs = parts.longestMs ?? probe?.longestMs ?? (() => 0);
   let saidAt = Number.NEGATIVE_INFINITY;
-  let dueAt = clock.now() + LOOK_EVERY_MS;
+  let dueAt = 0;
+  let postponed = false;
+  let timer: Timer | null = null;
+  const wait = (delayMs: Millis): void => {
+    dueAt = clock.now() + delayMs;
+    timer = clock.after(delayMs, look);
+  };
   const look = (): void => {
-    // A late turn may begin with this very timer: then the probe's tick comes after it, uncounted.
-    const ownDelayMs = clock.now() - dueAt;
-    dueAt = clock.now() + LOOK_EVERY_MS;
-    timer = clock.after(LOOK_EVERY_MS, look);
-    const delayMs = Math.round(Math.max(longestMs(), ownDelayMs));
+    // A late turn may begin with this very timer: then the probe's tick is still to come.
+    postponed = !postponed && clock.now() - dueAt > PROBE_MS / 2;
+    wait(postponed ? 2 * PROBE_MS : LOOK_EVERY_MS);
+    if (postponed) return;
+    const delayMs = Math.round(longestMs());
     const spare = Math.round(spareMs());
     if (delayMs < spare * SHARE || clock.now() - saidAt < QUIET_MS) return;
     saidAt = clock.now();
     log.warn('agent.loop-late', { delayMs, leaseSpareMs: spare });
   };
-  let timer: Timer = clock.after(LOOK_EVERY_MS, look);
+  wait(LOOK_EVERY_MS);
   return {
     close: () => {
-      timer.cancel();
+      timer?.cancel();
       probe?.close();
     },
   };
