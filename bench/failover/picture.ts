@@ -45,6 +45,7 @@ export function picture(caption: string, panels: readonly Panel[]): string {
   const size = `width="${width}" height="${top + axisHeight}"`;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} font-family="sans-serif" font-size="12">`,
+    `<title>${escaped(caption)}</title>`,
     '<rect width="100%" height="100%" fill="white"/>',
     text(12, 20, caption, 'font-size="14"'),
     ...grid,
@@ -68,6 +69,9 @@ function drawRow({ label, gapsMs }: Series, index: number, top: number): string[
 }
 
 function text(x: number, y: number, words: string, attributes: string): string {
-  const safe = words.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<text x="${x.toFixed(0)}" y="${y}" ${attributes}>${safe}</text>`;
+  return `<text x="${x.toFixed(0)}" y="${y}" ${attributes}>${escaped(words)}</text>`;
+}
+
+function escaped(words: string): string {
+  return words.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }

@@ -100,7 +100,8 @@ function leaderOf(m: Message): NodeId | null {
 
 /**
  * A message of an older term. Its sender must hear of the newer one: else a leader would go on
- * heartbeating to a node that may not follow it and is never elected either.
+ * heartbeating to a node that may not follow it and is never elected either. Nothing is promised
+ * to it, so its round is not echoed: once it leads again, that number would be one of its new term.
  */
 function answerStale(core: Core, m: Message): void {
   const head = { from: core.id, to: m.from, term: core.term };
@@ -109,7 +110,7 @@ function answerStale(core: Core, m: Message): void {
       core.sendReply({
         ...head,
         type: 'heartbeat-reply',
-        round: m.round,
+        round: 0,
         eligibility: core.eligibility,
       });
       return;

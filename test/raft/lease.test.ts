@@ -446,6 +446,14 @@ test('setEligibility() is echoed and holds the election timer back', () => {
   assert.deepEqual(reply.eligibility, { eligible: false, reason: 'link down' });
 });
 
+test('R1: a late heartbeat of an older term is answered and not echoed', () => {
+  const solo = Solo.of(3);
+  solo.step(heartbeat({ term: 7, round: 1 }));
+  const reply = only(solo.step(heartbeat({ term: 5, round: 9 })), 'heartbeat-reply');
+  assert.equal(reply.term, 7, 'its sender hears of the newer term');
+  assert.equal(reply.round, 0, 'who leads again in term 7 must not count it for its ninth round');
+});
+
 // A cluster; the network checks after each event that no two leases are live.
 
 test('a partitioned leader has lost its lease before the others elect', () => {

@@ -36,6 +36,7 @@ describe('simulation', () => {
     [1028, 'a member drained by what was asked long before all was healed'],
     [1426, 'links that a fault gave back in the middle of a drill'],
     [1700, 'a process killed while it drops a VIP that lost its fence'],
+    [4589, 'a late heartbeat of an older term, echoed as a round of a newer one'],
     [4717, 'a joiner that was removed and asks for ever'],
   ] as const) {
     test(`seed ${seed}, which found ${found}`, async () => {

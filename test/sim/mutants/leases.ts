@@ -165,6 +165,15 @@ export const leases: readonly Mutant[] = [
     ],
   },
   {
+    name: 'a late heartbeat of an older term is echoed',
+    stands: 'R1',
+    by: {
+      file: 'test/raft/lease.test.ts',
+      title: 'R1: a late heartbeat of an older term is answered and not echoed',
+    },
+    patches: [{ file: 'src/raft/raft.ts', find: 'round: 0,', replace: 'round: m.round,' }],
+  },
+  {
     name: "voters' remaining promises ignored",
     stands: 'R4',
     by: {
