@@ -9,12 +9,19 @@
  *
  * Every measurement is written down at once: a bench that was interrupted goes on where it was.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { quantile } from '../test/lab/gaps.ts';
 import { duration, table } from '../test/lab/story.ts';
-import { type Contender, faultKinds, holdfast, keepalived } from './failover/contender.ts';
+import {
+  type Contender,
+  type FaultKind,
+  faultKinds,
+  holdfast,
+  keepalived,
+} from './failover/contender.ts';
 import { type Measurement, measureAll } from './failover/measure.ts';
-import { picture } from './failover/picture.ts';
+import { Ledger } from './ledger.ts';
+import { picture } from './picture.ts';
 
 const runs = Number(process.env.RUNS ?? process.argv[2] ?? 10);
 if (!Number.isInteger(runs) || runs < 1) throw new Error('RUNS must be a positive integer');
@@ -24,42 +31,22 @@ const everybody = [...profiles.map(holdfast), keepalived(1), keepalived(0.1)];
 const wanted = process.env.ONLY ?? '';
 const contenders = everybody.filter(({ name }) => name.startsWith(wanted));
 
-interface Kept {
-  readonly program: string;
-  readonly results: readonly Measurement[];
-}
-
-const folder = new URL('results/', import.meta.url);
-const file = new URL('failover.json', folder);
-mkdirSync(folder, { recursive: true });
-if (process.env.FRESH !== undefined) rmSync(file, { force: true });
-
-/** The names of the bundles contain their hashes: what another program has measured counts not. */
-const program = readdirSync(new URL('../dist/', import.meta.url))
-  .sort()
-  .join();
-const results: Measurement[] = earlier();
-
-function earlier(): Measurement[] {
-  if (!existsSync(file)) return [];
-  const kept = JSON.parse(readFileSync(file, 'utf8')) as Kept;
-  return kept.program === program ? [...kept.results] : [];
-}
+const ledger = new Ledger<Measurement>('failover');
 
 function of(contender: Contender, fault: string): readonly Measurement[] {
-  return results.filter((it) => it.contender === contender.name && it.fault === fault);
+  return ledger.entries.filter((it) => it.contender === contender.name && it.fault === fault);
 }
 
-/** Rounds in which this contender went through all of its faults. */
-function roundsOf(contender: Contender): number {
-  return Math.min(...contender.faults.map((fault) => of(contender, fault).length));
+/** What this contender has still to undergo so that all rounds up to this one are whole. */
+function missing(contender: Contender, round: number): readonly FaultKind[] {
+  const soFar = Array.from({ length: round }, (_, at) => contender.faults(at + 1)).flat();
+  const due = (fault: FaultKind): number => soFar.filter((it) => it === fault).length;
+  return contender.faults(round).filter((fault) => of(contender, fault).length < due(fault));
 }
 
 function note(measurement: Measurement): void {
   const { contender, fault, gapMs, overlapMs } = measurement;
-  results.push(measurement);
-  const kept: Kept = { program, results };
-  writeFileSync(file, `${JSON.stringify(kept, null, 2)}\n`);
+  ledger.add(measurement);
   const twice = overlapMs > 0 ? `, two holders for ${duration(overlapMs)}` : '';
   console.error(`  ${contender}, ${fault}: gap ${duration(gapMs)}${twice}`);
 }
@@ -82,11 +69,11 @@ function row(contender: Contender, fault: string): readonly string[] {
 
 for (let round = 1; round <= runs; round++) {
   for (const contender of contenders) {
-    if (roundsOf(contender) >= round) continue;
+    // What an interrupted round has measured counts.
+    const faults = missing(contender, round);
+    if (faults.length === 0) continue;
     console.error(`round ${round} of ${runs}: ${contender.name}`);
-    // What an interrupted round has measured counts; what it has not is all made anew.
-    const missing = contender.faults.filter((fault) => of(contender, fault).length < round);
-    await measureAll({ ...contender, faults: missing }, note);
+    await measureAll(contender, faults, note);
   }
 }
 
@@ -100,8 +87,12 @@ const panels = faultKinds.map((fault) => ({
   title: fault,
   series: measured(fault).map((who) => ({
     label: who.name,
-    gapsMs: of(who, fault).map(({ gapMs }) => gapMs),
+    values: of(who, fault).map(({ gapMs }) => gapMs),
   })),
 }));
-const drawing = picture("The client's longest gap after a fault of the holder", panels);
+const axis = {
+  ticks: [1, 10, 100, 1_000, 10_000],
+  label: (ms: number) => (ms < 1_000 ? `${ms} ms` : `${ms / 1_000} s`),
+};
+const drawing = picture("The client's longest gap after a fault of the holder", axis, panels);
 writeFileSync(new URL('../docs/failover.svg', import.meta.url), drawing);

@@ -4,7 +4,9 @@
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { StatusDocument } from '../../src/cluster/status-document.ts';
 import type { Child } from '../../test/lab/children.ts';
+import { until } from '../../test/lab/clock.ts';
 import { Cluster } from '../../test/lab/cluster.ts';
 import type { Host } from '../../test/lab/host.ts';
 import { must } from '../../test/lab/shell.ts';
@@ -110,6 +112,7 @@ export function holdfast(dataPath: string): Contender {
       writeFileSync(file, JSON.stringify(spec));
       await balancer.must(['apply', '-f', file, '--yes']);
       await listening(lab.client, lab.vip, servicePort);
+      await carriedBy(balancer, dataPath);
       const { agent } = balancer;
       return {
         address: lab.vip,
@@ -121,6 +124,17 @@ export function holdfast(dataPath: string): Contender {
       };
     },
   };
+}
+
+/** Resolves when the frontend is on `dataPath`: until then another one would be measured. */
+async function carriedBy(balancer: Host, dataPath: string): Promise<void> {
+  await until(
+    async () => {
+      const status = (await balancer.json(['status'])) as StatusDocument;
+      return status.frontends.every((frontend) => frontend.dataPath === dataPath);
+    },
+    { timeoutMs: 20_000, everyMs: 100, what: `the data path to be ${dataPath}` },
+  );
 }
 
 /** A peer program on the balancing host, which gets the address by hand. */

@@ -25,20 +25,21 @@ const aftermathMs = 1_000;
 /** keepalived's default needs a little over three seconds. */
 const patienceMs = 6_000;
 
-/** All its faults, one after the other, on one lab of this contender. */
+/** These faults, one after the other, on one lab of this contender. */
 export async function measureAll(
   contender: Contender,
+  faults: readonly FaultKind[],
   onResult: (measurement: Measurement) => void,
 ): Promise<void> {
   await using lab = await createLab();
   await ApiServer.startAll(lab.hosts);
   const observer = await Observer.start(lab);
   const contestants = await contender.start(lab);
-  for (const fault of contender.faults) {
+  for (const [at, fault] of faults.entries()) {
     const holder = await observer.waitForQuiet(lab.vip);
     const measurement = await measure({ lab, observer, contestants, fault, holder });
     onResult({ contender: contender.name, fault, ...measurement });
-    await contestants.recover(fault, holder);
+    if (at < faults.length - 1) await contestants.recover(fault, holder);
   }
 }
 
