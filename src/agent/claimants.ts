@@ -31,9 +31,13 @@ export class Claimants {
   constructor(parts: ClaimantParts) {
     const { clock, log, link, holds, defend, onChange } = parts;
     this.#parts = parts;
-    this.#rivals = new Rivals({ clock, link, log, known: () => this.#known(), holds, onChange });
+    const term = (): number => parts.view().term;
+    this.#rivals = new Rivals({
+      ...{ clock, link, log, holds, term, onChange },
+      known: () => this.#known(),
+    });
     this.#conflicts = new Conflicts({
-      ...{ clock, log, holds, defend, onChange },
+      ...{ clock, log, holds, term, defend, onChange },
       isOwn: (mac) => this.#ownMacs.has(mac),
       memberOf: (mac) => this.#memberOf(mac),
       policyOf: (address) =>

@@ -36,7 +36,18 @@ export interface FactSources {
   readonly conflicts: () => number;
 }
 
-export function localFacts(from: FactSources): LocalFacts {
+/** What of it is needed to tell of this host alone. */
+export interface LocalSources
+  extends Pick<
+    FactSources,
+    'version' | 'name' | 'peers' | 'placed' | 'eligibility' | 'alarms' | 'observed'
+  > {
+  readonly vip: Pick<VipController, 'view'>;
+  readonly lb: Pick<LbController, 'view'>;
+  readonly fence: Pick<HostFence, 'standing'>;
+}
+
+export function localFacts(from: LocalSources): LocalFacts {
   return {
     name: from.name,
     version: from.version,
@@ -49,7 +60,7 @@ export function localFacts(from: FactSources): LocalFacts {
   };
 }
 
-function localVips({ vip, placed, observed }: FactSources): readonly LocalVip[] {
+function localVips({ vip, placed, observed }: LocalSources): readonly LocalVip[] {
   const views = new Map(vip.view().map((view) => [view.address, view]));
   return placed().map(({ address, interface: link, from, problem }) => {
     const view = views.get(address);

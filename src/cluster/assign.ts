@@ -80,8 +80,8 @@ function ineligible(member: Member | undefined, self: AssignSelf): string | null
 function refuseHold(view: ClusterView, self: AssignSelf, now: Millis): string | null {
   const { lease, role, state, term } = view;
   if (view.removed) return 'this node was removed from the cluster';
-  if (role !== 'leader') return whoLeads(view);
   const reason = ineligible(memberById(state, view.selfId), self);
+  if (role !== 'leader') return reason === null ? whoLeads(view) : `${whoLeads(view)}; ${reason}`;
   if (reason !== null) return reason;
   if (lease.released || lease.wantsRelease) return `the lease of term ${term} was handed over`;
   if (!lease.ownTermCommitted || !view.ownTermApplied) {

@@ -8,8 +8,9 @@
  * It knows no sockets, files or wall clocks: the agent plugs in real ones, the simulator its own.
  */
 import { assert } from '../base/assert.ts';
-import { type Millis, sleep, type Timer } from '../base/clock.ts';
-import { describeError, OperatingError } from '../base/errors.ts';
+import type { Millis, Timer } from '../base/clock.ts';
+import { describeError, type OperatingError } from '../base/errors.ts';
+import { idleLease } from '../raft/leaseview.ts';
 import type { Message } from '../raft/message.ts';
 import { type RaftStatus, RawNode, type Ready } from '../raft/rawnode.ts';
 import type { Eligibility, Entry, Index, LeaseView, NodeId, Snapshot } from '../raft/types.ts';
@@ -18,53 +19,30 @@ import { type Command, commandFormat } from './command.ts';
 import { Compaction, defaultCompactionLimits } from './compaction.ts';
 import { DeadlineTimer } from './deadline-timer.ts';
 import { DiskWatch, diskNotWell, withTrouble } from './disk-trouble.ts';
+import { HandOver } from './hand-over.ts';
 import {
   maxAppendsUnderWay,
   type NodeOptions,
   type NodePorts,
   proposalTimeoutMs,
   raftLimits,
-  seeInTimeoutMs,
   slowTickMs,
-  stopTimeoutMs,
 } from './node-ports.ts';
 import type { SavedSnapshot } from './operations.ts';
 import { PeerList } from './peer-list.ts';
 import { defaultHoldDown } from './preference.ts';
-import { bestSuccessor } from './promotion.ts';
 import { Proposals, type Proposed } from './proposals.ts';
 import { Reads } from './reads.ts';
-import { nodeStopped, noQuorum, notLeader, transferRefused, versionTooLow } from './refusals.ts';
+import { nodeStopped, notLeader, versionTooLow } from './refusals.ts';
 import { clusterFormatVersion, memberById } from './state.ts';
-import { encodeState } from './state-codec.ts';
 import { StateMachine } from './state-machine.ts';
 import { clockDrift, leaseMs } from './timing.ts';
 import { TimingChoice, type TimingView } from './timing-choice.ts';
 import { TimingWatch } from './timing-watch.ts';
 import { type Transition, Transitions } from './transitions.ts';
-import { type ClusterView, sameView } from './view.ts';
+import { type Outstanding, UnderWay } from './under-way.ts';
+import { type ClusterView, sameView, viewOf } from './view.ts';
 import { Watches } from './watches.ts';
-
-/** A Ready whose write is under way. */
-interface Outstanding {
-  /** Whether the log grows by it. */
-  readonly appends: boolean;
-  readonly afterAppend: readonly Message[];
-  readonly snapshot: Snapshot | undefined;
-  readonly since: Millis;
-  /** Readys like this one that followed at once and asked for nothing. */
-  repeats: number;
-  durable: boolean;
-}
-
-/** Nothing of it rests on the disk, but those before it do. */
-function asksNothing({ appends, afterAppend, snapshot, durable }: Outstanding): boolean {
-  return durable && !appends && afterAppend.length === 0 && snapshot === undefined;
-}
-
-function isAppending({ appends, durable }: Outstanding): boolean {
-  return appends && !durable;
-}
 
 export class ClusterNode {
   readonly #ports: NodePorts;
@@ -82,7 +60,8 @@ export class ClusterNode {
   readonly #timingWatch: TimingWatch;
   readonly #timer: DeadlineTimer;
   readonly #listeners = new Set<(view: ClusterView) => void>();
-  readonly #outstanding: Outstanding[] = [];
+  readonly #underWay = new UnderWay();
+  readonly #handOver: HandOver;
 
   #lease: LeaseView;
   #published: ClusterView;
@@ -128,12 +107,24 @@ export class ClusterNode {
       promote: (ids) => this.propose({ type: 'promote-members', ids }),
       handOn: (to) => this.transfer(to),
     });
+    this.#handOver = new HandOver({
+      clock,
+      log: ports.log,
+      selfId: options.selfId,
+      raw: this.#raw,
+      machine: this.#machine,
+      watches: this.#watches,
+      lease: () => (this.#state === 'running' ? this.#lease : null),
+      timing: () => this.#timing.timing,
+      run: (input) => this.#run(input),
+      letGo: () => this.#letGo(),
+    });
     this.#timer = new DeadlineTimer(clock, ports.yieldToIo, {
       late: () => this.#onLate(),
       due: () => this.#run(() => this.#raw.tick(clock.now())),
     });
     this.#startedAt = clock.now();
-    this.#lease = noLease;
+    this.#lease = idleLease;
     this.#published = this.view();
   }
 
@@ -194,28 +185,7 @@ export class ClusterNode {
    * @throws OperatingError (as a rejection) not-leader, transfer-refused, transfer-failed
    */
   async transfer(to: NodeId | null): Promise<NodeId> {
-    if (this.#state !== 'running' || this.#lease.role !== 'leader') throw this.#notLeader();
-    const target = to ?? bestSuccessor(this.raftStatus(), this.#machine.state);
-    if (target === null) throw transferRefused('no other voter may lead at the moment');
-    if (target === this.#selfId) return target;
-    const { term } = this.#lease;
-    let refusal: string | null = null;
-    this.#run(() => {
-      const result = this.#raw.transferLeader(this.#ports.clock.now(), target);
-      if (!result.ok) refusal = result.reason;
-    });
-    if (refusal !== null) throw transferRefused(refusal);
-    const timeoutMs = 4 * this.#timing.timing.promiseMs;
-    return this.#watches.add(
-      timeoutMs,
-      () => transferRefused('it took too long'),
-      (view) => {
-        if (view.leader !== null && view.leader !== this.#selfId) return view.leader;
-        const isOver = view.term === term && this.#raw.status(view.atMs).transferTarget === null;
-        if (isOver && view.role === 'leader') throw transferRefused('it was given up');
-        return undefined;
-      },
-    );
+    return this.#handOver.transfer(to);
   }
 
   /**
@@ -224,8 +194,7 @@ export class ClusterNode {
    */
   async stop(): Promise<void> {
     if (this.#state === 'running' && this.#lease.role === 'leader') {
-      await this.#handOver();
-      await this.#seeSuccessorIn();
+      await this.#handOver.leave();
     }
     if (this.#state === 'running') this.#close();
     await this.#ports.storage.close();
@@ -264,27 +233,14 @@ export class ClusterNode {
 
   /** What is known now; cheap enough to be asked at every renewal of the lease. */
   view(): ClusterView {
-    const { clock } = this.#ports;
-    const now = clock.now();
-    const { state, appliedIndex, appliedTerm } = this.#machine;
-    const { role, term, leader, deadline } = this.#lease;
-    const heardMs = now - this.#leaderHeardAt;
-    return {
+    return viewOf({
       selfId: this.#selfId,
-      role,
-      term,
-      leader,
-      state,
       lease: this.#lease,
-      quorum:
-        role === 'leader'
-          ? deadline > now
-          : leader !== null && heardMs <= this.#timing.timing.promiseMs,
-      appliedIndex,
-      ownTermApplied: role === 'leader' && appliedTerm === term,
-      removed: state.removedIds.includes(this.#selfId),
-      atMs: now,
-    };
+      machine: this.#machine,
+      leaderHeardAt: this.#leaderHeardAt,
+      promiseMs: this.#timing.timing.promiseMs,
+      now: this.#ports.clock.now(),
+    });
   }
 
   /** Raft's own account of itself; its peers are known to the leader only. */
@@ -298,13 +254,7 @@ export class ClusterNode {
    * @throws OperatingError `nothing-known`: a joiner that the leader has not reached yet
    */
   savedState(): SavedSnapshot {
-    const { appliedIndex: index, appliedTerm: term, state } = this.#machine;
-    if (index > 0) return { index, term, state: encodeState(state) };
-    throw new OperatingError({
-      code: 'nothing-known',
-      message: 'this node does not know the state of its cluster yet',
-      hint: 'save it on another member',
-    });
+    return this.#machine.saved();
   }
 
   /** The timing in force, and why. */
@@ -331,19 +281,14 @@ export class ClusterNode {
     return now - Math.max(vouchedAt, this.#startedAt);
   }
 
-  /** The newest changes of leader that this node saw, newest first. */
   /** How often leadership changed, as far as this node saw since it started. */
   leaderChanges(): number {
     return this.#transitions.leaderChanges();
   }
 
+  /** The newest changes of leader that this node saw, newest first. */
   transitions(): readonly Transition[] {
     return this.#transitions.list();
-  }
-
-  /** When this node last saw the leader change, in wall-clock ms; null if it never saw one. */
-  leaderSinceWallMs(): number | null {
-    return this.#transitions.list()[0]?.atWallMs ?? null;
   }
 
   /** Calls back after each change of the view other than of its times; returns how to stop that. */
@@ -373,8 +318,7 @@ export class ClusterNode {
     this.#processing = true;
     try {
       do {
-        const writing = this.#outstanding.filter(isAppending).length;
-        if (writing < maxAppendsUnderWay) this.#proposals.offer(this.#raw);
+        if (this.#underWay.appends() < maxAppendsUnderWay) this.#proposals.offer(this.#raw);
         this.#reads.offer((context) => this.#raw.readIndex(context));
         while (this.#raw.hasReady()) this.#handle(this.#raw.ready(this.#ports.clock.now()));
         this.#publish();
@@ -403,10 +347,7 @@ export class ClusterNode {
       repeats: 0,
       durable: !writes,
     };
-    const newest = this.#outstanding.at(-1);
-    // While the disk stands still, heartbeats go on: they must not pile up.
-    if (newest !== undefined && asksNothing(newest) && asksNothing(outstanding)) newest.repeats++;
-    else this.#outstanding.push(outstanding);
+    this.#underWay.add(outstanding);
     if (writes) {
       storage.append(ready, ready.mustSync).then(
         () => {
@@ -435,13 +376,10 @@ export class ClusterNode {
   /** Takes the Readys that are durable, oldest first, one step further. */
   #settle(): void {
     const { clock, transport } = this.#ports;
-    for (;;) {
-      const oldest = this.#outstanding[0];
-      if (oldest === undefined || !oldest.durable) return;
-      this.#outstanding.shift();
-      if (oldest.snapshot !== undefined) this.#restore(oldest.snapshot);
-      for (const message of oldest.afterAppend) transport.send(message);
-      for (let each = 0; each <= oldest.repeats; each++) this.#raw.advance(clock.now());
+    for (let next = this.#underWay.take(); next !== null; next = this.#underWay.take()) {
+      if (next.snapshot !== undefined) this.#restore(next.snapshot);
+      for (const message of next.afterAppend) transport.send(message);
+      for (let each = 0; each <= next.repeats; each++) this.#raw.advance(clock.now());
     }
   }
 
@@ -524,21 +462,17 @@ export class ClusterNode {
    */
   #lookAtDisk(): void {
     const { clock, log, storage } = this.#ports;
-    const oldest = this.#outstanding[0];
-    if (!this.#disk.changes(clock.now(), storage.isFull(), oldest?.since ?? null)) return;
+    const oldestAt = this.#underWay.oldestAt();
+    if (!this.#disk.changes(clock.now(), storage.isFull(), oldestAt)) return;
     const { trouble } = this.#disk;
     if (trouble === null) log.info('node.disk-well');
     else log.warn('node.disk-trouble', { why: trouble });
     this.#raw.setEligibility(this.eligibility());
   }
 
-  /**
-   * Rule R8 for a node that stops: the best successor, else nobody, but the VIP goes in any case.
-   */
-  async #handOver(): Promise<void> {
+  /** The last that a leader does whom nobody succeeds: the VIP goes, and everybody is told so. */
+  #letGo(): void {
     const { clock, sink } = this.#ports;
-    if (await this.#transferPatiently()) return;
-    if (this.#lease.role !== 'leader') return;
     this.#run(() => {
       this.#raw.setEligibility({ eligible: false, reason: 'the agent is stopping' });
       // The view must say the same: whoever asks it meanwhile would claim the VIP anew.
@@ -546,46 +480,6 @@ export class ClusterNode {
       sink.update(this.#lease);
       this.#raw.releaseLease(clock.now());
     });
-    // Others may need this vote; alone there is nobody to wait for.
-    if (this.#machine.config.voters.length <= 1) return;
-    const elected = this.#watches.add(
-      stopTimeoutMs,
-      () => noQuorum(stopTimeoutMs),
-      (view) => (view.leader === null || view.leader === this.#selfId ? undefined : view.leader),
-    );
-    await elected.catch(() => undefined);
-  }
-
-  /** The successor needs its first entry committed before it may claim: this node still counts. */
-  async #seeSuccessorIn(): Promise<void> {
-    if (this.#state !== 'running' || this.#lease.leader === null) return;
-    const { term } = this.#lease;
-    const committed = this.#watches.add(
-      seeInTimeoutMs,
-      () => noQuorum(seeInTimeoutMs),
-      () => (this.#machine.appliedTerm >= term ? true : undefined),
-    );
-    await committed.catch(() => undefined);
-  }
-
-  /** A successor that was silent for a moment is worth a moment: an election takes much longer. */
-  async #transferPatiently(): Promise<boolean> {
-    const { clock, log } = this.#ports;
-    const { heartbeatMs, promiseMs } = this.#timing.timing;
-    const giveUpAt = clock.now() + promiseMs;
-    for (;;) {
-      try {
-        log.info('node.handed-over', { to: await this.transfer(null) });
-        return true;
-      } catch (error) {
-        const worthwhile = this.#machine.config.voters.length > 1 && clock.now() < giveUpAt;
-        if (!worthwhile || this.#lease.role !== 'leader') {
-          log.warn('node.hand-over-failed', { why: describeError(error) });
-          return false;
-        }
-      }
-      await sleep(clock, heartbeatMs);
-    }
   }
 
   #fail(error: unknown): void {
@@ -604,14 +498,3 @@ export class ClusterNode {
     this.#watches.stop();
   }
 }
-
-const noLease: LeaseView = {
-  role: 'follower',
-  term: 0,
-  leader: null,
-  deadline: 0,
-  claimNotBefore: 0,
-  ownTermCommitted: false,
-  released: false,
-  wantsRelease: false,
-};

@@ -3,11 +3,13 @@
  * configuration that Raft is to use. Knows where it stands, so that nothing is applied twice.
  */
 import { assert } from '../base/assert.ts';
+import { OperatingError } from '../base/errors.ts';
 import type { ConfChange, Entry, MemberConfig, NodeId, Snapshot, Term } from '../raft/types.ts';
 import { apply } from './apply.ts';
 import { type CommandResult, confChangeOf } from './command.ts';
+import type { SavedSnapshot } from './operations.ts';
 import { type ClusterState, emptyState } from './state.ts';
-import { decodeCommand, decodeState } from './state-codec.ts';
+import { decodeCommand, decodeState, encodeState } from './state-codec.ts';
 
 /** Whoever puts membership changes in force: Raft, and nobody when a log is read at rest. */
 export interface ConfigTarget {
@@ -67,6 +69,21 @@ export class StateMachine {
     this.#index = entry.index;
     this.#term = entry.term;
     return result;
+  }
+
+  /**
+   * The state up to the newest entry applied, fit for a snapshot.
+   *
+   * @throws OperatingError `nothing-known`: a joiner that the leader has not reached yet
+   */
+  saved(): SavedSnapshot {
+    const { appliedIndex: index, appliedTerm: term, state } = this;
+    if (index > 0) return { index, term, state: encodeState(state) };
+    throw new OperatingError({
+      code: 'nothing-known',
+      message: 'this node does not know the state of its cluster yet',
+      hint: 'save it on another member',
+    });
   }
 
   #own(entry: Entry, target: ConfigTarget): null {

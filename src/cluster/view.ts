@@ -2,6 +2,7 @@
 import type { Millis } from '../base/clock.ts';
 import type { LeaseView, NodeId, Role, Term } from '../raft/types.ts';
 import type { ClusterState } from './state.ts';
+import type { StateMachine } from './state-machine.ts';
 
 export interface ClusterView {
   readonly selfId: NodeId;
@@ -21,6 +22,31 @@ export interface ClusterView {
   readonly removed: boolean;
   /** The instant of this view, on the node's clock. */
   readonly atMs: Millis;
+}
+
+export interface Vantage {
+  readonly selfId: NodeId;
+  readonly lease: LeaseView;
+  readonly machine: StateMachine;
+  readonly leaderHeardAt: Millis;
+  /** E, within which a follower wants to have heard of its leader. */
+  readonly promiseMs: Millis;
+  readonly now: Millis;
+}
+
+/** What a node knows at `now`, given its lease and how far it has applied the log. */
+export function viewOf(from: Vantage): ClusterView {
+  const { selfId, lease, machine, leaderHeardAt, promiseMs, now } = from;
+  const { role, term, leader, deadline } = lease;
+  const { state, appliedIndex, appliedTerm } = machine;
+  const hearsLeader = leader !== null && now - leaderHeardAt <= promiseMs;
+  return {
+    ...{ selfId, role, term, leader, state, lease, appliedIndex },
+    quorum: role === 'leader' ? deadline > now : hearsLeader,
+    ownTermApplied: role === 'leader' && appliedTerm === term,
+    removed: state.removedIds.includes(selfId),
+    atMs: now,
+  };
 }
 
 /** Whether anything but the passing of time tells `left` from `right`. */

@@ -30,6 +30,8 @@ export interface ConflictParts {
   readonly memberOf: (mac: string) => string | null;
   readonly policyOf: (address: string) => ConflictPolicy;
   readonly holds: (address: string) => boolean;
+  /** For the log. */
+  readonly term: () => number;
   /** Whether our own question may still be answered: a stale answer is not a claim. */
   readonly asking: () => boolean;
   /** Tells the link again where the VIP is. */
@@ -44,6 +46,8 @@ interface Conflict {
   mac: string;
   member: string | null;
   claims: number;
+  /** The first of its claims that are counted. */
+  readonly firstAt: Millis;
   lastAt: Millis;
   toldAt: Millis;
 }
@@ -133,7 +137,7 @@ export class Conflicts {
 
   /** Keeps the conflict; whether it is time to say and to do something about it again. */
   #note(address: string, mac: string, member: string | null): boolean {
-    const { clock, log, holds } = this.#parts;
+    const { clock, log, holds, term } = this.#parts;
     const now = clock.now();
     const holder = holds(address);
     if (holder) this.#total++;
@@ -141,9 +145,23 @@ export class Conflicts {
     const isNews = before === undefined || now - before.toldAt >= DEFEND_EVERY_MS;
     const claims = (before?.claims ?? 0) + 1;
     const toldAt = isNews ? now : before.toldAt;
-    this.#conflicts.set(address, { mac, member, claims, lastAt: now, toldAt });
-    if (isNews) log.error('vip.conflict', { address, mac, member, claims, holder });
+    const firstAt = before?.firstAt ?? now;
+    this.#conflicts.set(address, { mac, member, claims, firstAt, lastAt: now, toldAt });
+    if (isNews) {
+      const forMs = Math.round(now - firstAt);
+      const reason = this.#outcome(address, member);
+      log.error('vip.conflict', {
+        ...{ address, mac, member, claims, holder, term: term(), forMs, reason },
+      });
+    }
     return isNews;
+  }
+
+  /** What a claim leads to, in words for the log. */
+  #outcome(address: string, member: string | null): string {
+    if (member !== null) return 'a member claims it as well: everything is let go';
+    const yields = this.#parts.policyOf(address) === 'yield';
+    return `claimed by a stranger: ${yields ? 'yielded' : 'defended'}`;
   }
 
   #schedule(): void {

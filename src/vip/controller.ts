@@ -35,6 +35,10 @@ const FENCE_RETRY_MS: Millis = 1000;
 /** Two refreshes may be missed before the kernel drops an address that is still leased. */
 const SPARE_LIFETIME_SECONDS = 2;
 
+/** Reasons that come from here alone, in words for log and status. */
+const LEASE_OVER = 'the lease has run out';
+const FENCE_GONE = 'others took the fence away, and nothing is held without one';
+
 export interface VipControllerParts {
   readonly clock: Clock;
   readonly table: AddressTable;
@@ -227,7 +231,7 @@ export class VipController {
   /** Why nothing may be held at this moment, or null. */
   #forbidden(now: Millis): string | null {
     if (this.#desired.hold === null) return this.#desired.reason;
-    return now < this.#deadline - this.#parts.marginMs ? null : 'lease-expired';
+    return now < this.#deadline - this.#parts.marginMs ? null : LEASE_OVER;
   }
 
   /** Observe, plan, act. */
@@ -241,7 +245,7 @@ export class VipController {
     }
     if (this.#held.size > 0 && !fence.intact()) this.#dropUnguarded();
     const links = table.links();
-    const trouble = clock.now() < this.#fenceRetryAt ? 'fence-missing' : this.#arm(links);
+    const trouble = clock.now() < this.#fenceRetryAt ? FENCE_GONE : this.#arm(links);
     if (trouble === null) this.#reconcile(links);
     else {
       this.#letGo(trouble);
@@ -256,8 +260,11 @@ export class VipController {
     this.#counters.fenceLosses++;
     if (now - this.#fenceLostAt < FENCE_RETRY_MS) this.#fenceRetryAt = now + FENCE_RETRY_MS;
     this.#fenceLostAt = now;
-    log.error('vip.fence-missing', { fence: fence.kind });
-    this.#letGo('fence-missing');
+    const [held] = this.#held.values();
+    const leaseLeftMs = Math.round(this.#deadline - now);
+    const term = held?.epoch ?? null;
+    log.error('vip.fence-missing', { fence: fence.kind, term, leaseLeftMs, reason: FENCE_GONE });
+    this.#letGo(FENCE_GONE);
   }
 
   #reconcile(links: readonly Link[]): void {
@@ -400,7 +407,9 @@ export class VipController {
     const [held] = this.#held.values();
     if (held === undefined || lateMs < 0) return;
     this.#counters.lateDrops++;
-    this.#parts.log.warn('vip.fence-expired', { term: held.epoch, lateMs });
+    const heldMs = Math.round(this.#parts.clock.now() - held.claimedAt);
+    const reason = 'the agent was late: its fence had let go before it';
+    this.#parts.log.warn('vip.fence-expired', { term: held.epoch, heldMs, lateMs, reason });
   }
 
   #withdraw(address: string, reason: string): void {

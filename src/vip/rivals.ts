@@ -27,6 +27,8 @@ export interface RivalParts {
   /** MACs of present and former members. */
   readonly known: () => ReadonlySet<string>;
   readonly holds: (address: string) => boolean;
+  /** For the log. */
+  readonly term: () => number;
   /** Called when {@link Rivals.problem} changed. */
   readonly onChange: () => void;
 }
@@ -98,7 +100,7 @@ export class Rivals {
   }
 
   async #ask(vip: VipPlacement, waitMs: Millis): Promise<void> {
-    const { link, log, known, holds, onChange } = this.#parts;
+    const { link, log, known, holds, term, onChange } = this.#parts;
     const { address } = vip;
     let answers: readonly string[];
     try {
@@ -119,11 +121,13 @@ export class Rivals {
       onChange();
       return;
     }
-    if (before?.mac === mac) return;
+    // Seen beside a VIP that was held, it is in the way once that has gone elsewhere.
     const blocks = !holds(address);
+    if (before?.mac === mac && before.blocks === blocks) return;
     this.#strangers.set(address, { mac, blocks });
-    this.#conflicts++;
-    log.error('vip.stranger', { address, mac, blocks });
+    if (before?.mac !== mac) this.#conflicts++;
+    const reason = blocks ? 'it answers, so nobody claims' : 'it answers for a VIP that is held';
+    log.error('vip.stranger', { address, mac, blocks, term: term(), reason });
     onChange();
   }
 }

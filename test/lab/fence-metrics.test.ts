@@ -63,8 +63,14 @@ scenario('a fence that is bypassed is a miss, and the VIP is back at once', asyn
 
   assert.equal(await scene.observer.waitForHolder(scene.lab.vip, 2_000), holder.name);
   await grown(holder, 'arp_announcements_total', announced, 2);
-  assert.match(holder.agentLog, /vip\.fence-missing .*fence=ebpf\+nft/);
-  assert.match(holder.agentLog, /vip\.withdrawn .*term=\d+ heldMs=\d+ .*reason=fence-missing/);
+  assert.match(
+    holder.agentLog,
+    /vip\.fence-missing .*fence=ebpf\+nft term=\d+ leaseLeftMs=-?\d+ reason="others took/,
+  );
+  assert.match(
+    holder.agentLog,
+    /vip\.withdrawn .*term=\d+ heldMs=\d+ .*reason="others took the fence/,
+  );
 });
 
 scenario('an address that somebody removes is a repair', async (scene) => {
@@ -94,7 +100,10 @@ scenario('a pause is an expiry of the fence, a new leader and a late loop', asyn
     timeoutMs: 5_000,
     what: 'the log to tell of the late loop',
   });
-  assert.match(holder.agentLog, /vip\.fence-expired .*term=\d+ lateMs=\d+/);
+  assert.match(
+    holder.agentLog,
+    /vip\.fence-expired .*term=\d+ heldMs=\d+ lateMs=\d+ reason="the agent was late/,
+  );
   const heir = await scene.holder();
   assert.match(heir.agentLog, /vip\.claimed .*term=\d+ leaseLeftMs=\d+ reason="leads term/);
 });

@@ -22,9 +22,14 @@ export interface PeerScene {
 const peerAddress = ({ address }: Host): string => address.replace('10.77.', '10.78.');
 const portOf = ({ name }: Host): string => `${name}p`;
 
+/** The addresses of the host's own on the VIPs' network, as `ip -batch` puts them there. */
+export function ownAddresses({ address, address6 }: Host): readonly string[] {
+  return [`addr replace ${address}/24 dev eth0`, `addr replace ${address6}/64 dev eth0 nodad`];
+}
+
 /** Three hosts that speak to each other on their own network. */
 export async function createPeerScene(): Promise<PeerScene> {
-  const lab = await createLab({ hosts: 3 });
+  const lab = await createLab({ hosts: 3, ipv6: true });
   try {
     await wire(lab);
     await ApiServer.startAll(lab.hosts);

@@ -164,6 +164,17 @@ function solicitation(from: Station, vip: string): Buffer {
   return ethernet(to, from.mac, etherTypes.ipv6, packet);
 }
 
+/** The answer of a neighbour at `mac` to whoever asked for `vip`, as the owner of it gives. */
+export function advertisement(vip: string, mac: string, asker: Omit<Station, 'ipv4'>): Buffer {
+  const body = Buffer.alloc(32);
+  body[0] = 136;
+  body[4] = 0x60; // solicited, override
+  ipv6Bytes(vip).copy(body, 8);
+  body.writeUInt16BE(0x0201, 24);
+  macBytes(mac).copy(body, 26);
+  return ethernet(asker.mac, mac, etherTypes.ipv6, icmp6(vip, asker.ipv6, body));
+}
+
 function ethernet(to: string, from: string, type: number, payload: Buffer): Buffer {
   const header = Buffer.concat([macBytes(to), macBytes(from), Buffer.alloc(2)]);
   header.writeUInt16BE(type, 12);

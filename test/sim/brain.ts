@@ -121,6 +121,7 @@ export class NodeBrain implements Brain, Transport {
       known: () => this.#knownMacs(),
       holds: (address) =>
         this.#vips.view().some((view) => view.address === address && view.heldHere),
+      term: () => this.#node.view().term,
       onChange: () => this.#guarded(() => this.#duties.hostChanged()),
     });
     this.#duties = this.#newDuties();

@@ -22,6 +22,7 @@ function stage(policy: ConflictPolicy, holding = true) {
     memberOf: (mac) => (mac === member ? 'n2' : null),
     policyOf: () => policy,
     holds: () => state.holding,
+    term: () => 3,
     asking: () => state.asking,
     defend: (vip) => told.push(`defend ${vip}`),
     probe: async () => void told.push('probe'),

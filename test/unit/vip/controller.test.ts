@@ -154,7 +154,7 @@ test('set() does not claim when less than the margin is left', () => {
   controller.set(leading(MARGIN_MS));
 
   assert.deepEqual(kernel.told(), ['guard 10.0.0.100@eth0']);
-  assert.equal(controller.view()[0]?.reason, 'lease-expired');
+  assert.equal(controller.view()[0]?.reason, 'the lease has run out');
 });
 
 test('renew() opens the fence each time and refreshes the lifetime once a second', () => {
@@ -182,7 +182,7 @@ test('without a renewal it lets go one margin before the deadline', () => {
   clock.advance(1);
 
   assert.deepEqual(kernel.told(), ['shut', 'del 10.0.0.100']);
-  assert.deepEqual(transitions, ['10.0.0.100 gone in 7: lease-expired']);
+  assert.deepEqual(transitions, ['10.0.0.100 gone in 7: the lease has run out']);
   assert.equal(controller.counters().lateDrops, 0);
 });
 
@@ -293,7 +293,7 @@ test('without its fence it lets go at once, and claims again behind a new one', 
     'add 10.0.0.100 dev eth0 valid_lft 3',
   ]);
   assert.deepEqual(transitions, [
-    '10.0.0.100 gone in 7: fence-missing',
+    '10.0.0.100 gone in 7: others took the fence away, and nothing is held without one',
     '10.0.0.100 held in 7: leader',
   ]);
 
@@ -302,7 +302,10 @@ test('without its fence it lets go at once, and claims again behind a new one', 
   kernel.removeFence();
   controller.renew(clock.now() + 400);
   assert.deepEqual(kernel.told(), ['shut', 'del 10.0.0.100']);
-  assert.equal(controller.view()[0]?.reason, 'fence-missing');
+  assert.equal(
+    controller.view()[0]?.reason,
+    'others took the fence away, and nothing is held without one',
+  );
 
   clock.advance(900);
   controller.renew(clock.now() + 400);

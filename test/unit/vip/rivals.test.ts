@@ -14,6 +14,7 @@ function stage(holds = false) {
   let answers: readonly string[] = [];
   let again: (() => void) | null = null;
   const waits: Millis[] = [];
+  const state = { holds };
   let changes = 0;
   const rivals = new Rivals({
     clock: {
@@ -33,7 +34,8 @@ function stage(holds = false) {
     },
     log: silentLogger,
     known: () => new Set([member]),
-    holds: () => holds,
+    holds: () => state.holds,
+    term: () => 3,
     onChange: () => {
       changes++;
     },
@@ -43,6 +45,7 @@ function stage(holds = false) {
   };
   return {
     rivals,
+    state,
     waits,
     settle,
     changes: () => changes,
@@ -102,5 +105,17 @@ describe('Rivals', () => {
 
     assert.equal(rivals.problem(), null);
     assert.match(rivals.alarms()[0] ?? '', /10\.0\.0\.100 is also answered for by 02:aa/);
+  });
+
+  it('keeps the VIP from coming back while the stranger is there', async () => {
+    const { rivals, state, settle, answer, again } = stage(true);
+    answer(stranger);
+    void rivals.look([vip]);
+    await settle();
+    state.holds = false;
+    await again();
+
+    assert.equal(rivals.problem(), `a stranger, ${stranger}, answers for 10.0.0.100`);
+    assert.equal(rivals.conflicts(), 1, 'it is still the same one');
   });
 });
