@@ -149,6 +149,7 @@ export class LbController {
         ...frontend,
         backends: frontend.backends.filter((each) => !this.#loops(each)),
       },
+      carries: true,
       preferredPort: this.#ports.get(frontend.name) ?? 0,
     }));
     this.#link.send({ kind: 'assign', assignments });
@@ -221,7 +222,10 @@ export class LbController {
       (each) => each.name === name && each.address === address && each.port === port,
     );
     const totalConnections = this.#tally.connections(frontend, name, seen?.totalConnections ?? 0);
-    if (seen !== undefined) return { ...seen, weight, totalConnections };
+    if (seen !== undefined) {
+      const { gone: _, ...view } = seen;
+      return { ...view, weight, totalConnections };
+    }
     return {
       name,
       address,

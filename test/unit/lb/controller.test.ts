@@ -137,6 +137,7 @@ function report(
       reason: '200 OK',
       connections: 0,
       totalConnections: total,
+      gone: false,
     })),
     ...rest,
   };
@@ -154,7 +155,7 @@ suite('LbController', () => {
     await world.begin(API);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 0 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
     const [view] = world.controller.view();
@@ -192,7 +193,7 @@ suite('LbController', () => {
     await world.begin(looping);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 0 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
     assert.deepEqual(
@@ -263,7 +264,7 @@ suite('a lost worker', () => {
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 40_000 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }] },
     ]);
     world.worker.exit('was ended by SIGSEGV');
     await world.clock.advance(100);
