@@ -5,7 +5,8 @@
 import { listOurs, removeAddress } from './address-table.ts';
 import { fencedLinks, removeFence, removeNftFence, removeTables } from './fence-removal.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import type { NftFamily } from './nft.ts';
+import { type NftFamily, nftSync, removeTable, tableExists } from './nft.ts';
+import { FORWARD_TABLE } from './nft-forwarding-rules.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
 
 const FAMILIES: readonly NftFamily[] = ['inet', 'arp'];
@@ -21,6 +22,7 @@ export function sweep(): string[] {
       ...sweepFences(socket),
       ...removeNftFence(),
       ...removeTables(FAMILIES),
+      ...removeForwarding(),
     ];
   } finally {
     socket.close();
@@ -40,4 +42,10 @@ function sweepFences(socket: NetlinkSocket): string[] {
     removeFence(socket, index);
     return `fence on ${names.get(index)}`;
   });
+}
+
+function removeForwarding(): string[] {
+  if (!tableExists('inet', FORWARD_TABLE)) return [];
+  nftSync(removeTable('inet', FORWARD_TABLE));
+  return [`nft table inet ${FORWARD_TABLE}`];
 }
