@@ -73,6 +73,7 @@ export function viewOf(backend: Backend): BackendReport {
     reason: backend.standing.reason,
     connections: backend.connections,
     totalConnections: backend.totalConnections,
+    judged: backend.health.verdict !== 'unknown',
     gone: backend.health.gone,
   };
 }

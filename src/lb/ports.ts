@@ -160,6 +160,18 @@ export interface Forwarder {
   clear(): Promise<void>;
 }
 
+/** Plays a client from outside, to see whether the kernel's translation works on this host. */
+export interface Trial {
+  /** Whether an address is another host's. */
+  isRemote(address: string): boolean;
+  /**
+   * One connection to a remote backend, translated and passed on as a client's would be; null once
+   * it is established, else why it was not. Never rejects.
+   */
+  run(backend: { readonly address: string; readonly port: number }): Promise<string | null>;
+  close(): void;
+}
+
 /** A proxy worker process at normal priority, seen from the agent. */
 export interface WorkerProcess {
   readonly pid: number;

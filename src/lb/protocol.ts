@@ -51,6 +51,8 @@ export interface FrontendReport {
 }
 
 export interface BackendReport extends BackendView {
+  /** A probe has ended; before that, the state is nobody's verdict. */
+  readonly judged: boolean;
   /** It does not answer any more: its established connections are to be ended. */
   readonly gone: boolean;
 }
@@ -168,6 +170,7 @@ const isBackendReport = isShape<BackendReport>({
   reason: isText,
   connections: isCount,
   totalConnections: isCount,
+  judged: isFlag,
   gone: isFlag,
 });
 

@@ -8,6 +8,7 @@ import { NetlinkSocket } from './netlink-socket.ts';
 import { type NftFamily, nftSync, removeTable, tableExists } from './nft.ts';
 import { FORWARD_TABLE } from './nft-forwarding-rules.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
+import { TRIAL_TABLE } from './trial.ts';
 
 const FAMILIES: readonly NftFamily[] = ['inet', 'arp'];
 
@@ -45,7 +46,10 @@ function sweepFences(socket: NetlinkSocket): string[] {
 }
 
 function removeForwarding(): string[] {
-  if (!tableExists('inet', FORWARD_TABLE)) return [];
-  nftSync(removeTable('inet', FORWARD_TABLE));
-  return [`nft table inet ${FORWARD_TABLE}`];
+  return [FORWARD_TABLE, TRIAL_TABLE]
+    .filter((name) => tableExists('inet', name))
+    .map((name) => {
+      nftSync(removeTable('inet', name));
+      return `nft table inet ${name}`;
+    });
 }

@@ -37,7 +37,6 @@ class NftForwarder implements Forwarder {
   #seen: { readonly rules: number; ruleset: number } | null = null;
   /** One transaction after the other, in the order of the calls. */
   #queue: Promise<unknown> = Promise.resolve();
-  /** Asked once: what a kernel can do does not change. */
   #absence: string | null | undefined;
 
   constructor(slots: SlotsOf) {
@@ -45,6 +44,7 @@ class NftForwarder implements Forwarder {
   }
 
   unavailable(): string | null {
+    // Once: to ask takes a process, which an agent that holds a lease does not wait for twice.
     if (this.#absence === undefined) this.#absence = whyNot();
     return this.#absence;
   }

@@ -65,6 +65,11 @@ class World implements WorkerHost, Steering {
     log: recorder(this.log),
     workers: this,
     steering: this,
+    kernel: {
+      forwarders: [],
+      trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
+      connects: async () => true,
+    },
   });
 
   spawn(): WorkerProcess {
@@ -137,6 +142,7 @@ function report(
       reason: '200 OK',
       connections: 0,
       totalConnections: total,
+      judged: true,
       gone: false,
     })),
     ...rest,
@@ -183,7 +189,7 @@ suite('LbController', () => {
 
     assert.equal(views[0]?.dataPath, 'proxy');
     assert.equal(views[1]?.dataPath, 'none');
-    assert.match(views[1]?.dataPathReason ?? '', /udp is not built/);
+    assert.match(views[1]?.dataPathReason ?? '', /only tcp/);
   });
 
   test('gives no backend to a worker that is itself a frontend', async () => {

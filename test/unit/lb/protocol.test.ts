@@ -38,6 +38,7 @@ const FROM_WORKER: readonly FromWorker[] = [
           {
             ...{ name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, state: 'up' },
             ...{ sinceWallMs: 1, reason: '200 OK', connections: 1, totalConnections: 1 },
+            judged: true,
             gone: false,
           },
         ],
