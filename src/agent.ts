@@ -31,13 +31,16 @@ import { version } from './config/version.ts';
 import { HttpServer } from './http/server.ts';
 import { LbController } from './lb/controller.ts';
 import { unsupportedDataPath } from './lb/data-path.ts';
+import { slotsOf } from './lb/forwarding-slots.ts';
 import { createAddressTable } from './linux/address-table.ts';
 import { missingCapabilities } from './linux/capabilities.ts';
 import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
 import type { HostFence } from './linux/host-fence.ts';
+import { watchRules } from './linux/kernel-events.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
+import { createNftForwarder } from './linux/nft-forwarder.ts';
 import { createSteering } from './linux/nftables.ts';
 import { createPacketLink } from './linux/packet-link.ts';
 import { groupId, inGroup, peerCredentials, socketDescriptor } from './linux/peer-cred.ts';
@@ -45,6 +48,7 @@ import { takeRealTimePriority } from './linux/priority.ts';
 import { createWorkerHost } from './linux/process.ts';
 import { createNotifier, type SystemdNotifier } from './linux/systemd.ts';
 import { hurry } from './linux/tcp.ts';
+import { createTrial } from './linux/trial.ts';
 import { certificateSigner } from './pki/ca.ts';
 import { systemCrypto } from './pki/crypto.ts';
 import { readPki } from './pki/files.ts';
@@ -63,6 +67,8 @@ const READERS_GROUP = 'holdfast';
 const LOCK_WAIT_MS = 2_000;
 /** After the VIP has gone no connection over it can go on; this is for direct ones. */
 const DRAIN_MS = 100;
+/** What a backend takes to accept a connection that is compared with one through the kernel. */
+const DIRECT_CONNECT_MS = 1_000;
 
 export interface AgentOptions {
   readonly paths: Paths;
@@ -130,6 +136,7 @@ class Agent {
   readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
   #loopWatch: { close(): void } | null = null;
+  #ruleWatch: { close(): void } | null = null;
   #retired = false;
   #end: (exitCode: number) => void = () => undefined;
 
@@ -158,6 +165,12 @@ class Agent {
       log,
       workers: createWorkerHost({ entry: workerEntry() }),
       steering: createSteering(),
+      kernel: {
+        forwarders: [createNftForwarder(slotsOf)],
+        trial: createTrial({ clock, random: this.#random }),
+        connects: async ({ address, port }) =>
+          (await connectOnce(clock, address, port, DIRECT_CONNECT_MS)) === null,
+      },
     });
     this.#duties = this.#newDuties();
     this.#node = this.#newNode();
@@ -209,6 +222,7 @@ class Agent {
     const { notifier } = this.#parts;
     this.#lb.start();
     this.#duties.attach(this.#node);
+    this.#ruleWatch = watchRules(this.#parts.clock, () => this.#lb.hostChanged());
     this.#table.watch(() => {
       this.#duties.hostChanged();
       this.#reporter.look();
@@ -237,6 +251,7 @@ class Agent {
     notifier.stopping();
     log.info('agent.stopping');
     this.#loopWatch?.close();
+    this.#ruleWatch?.close();
     this.#reporter.stop();
     this.#lookout.stop();
     this.#renewal.stop();

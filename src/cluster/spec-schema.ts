@@ -38,7 +38,9 @@ export interface ParsedDocument {
 
 export interface ParseOptions {
   /** Why this build cannot do a data path; null where it can. */
-  readonly unsupportedDataPath: (dataPath: FrontendSpec['dataPath']) => string | null;
+  readonly unsupportedDataPath: (
+    frontend: Pick<FrontendSpec, 'dataPath' | 'protocol' | 'scheduler'>,
+  ) => string | null;
 }
 
 /**
@@ -201,7 +203,7 @@ function frontendProblems(
   if (!spec.vips.some((vip) => vip.address === frontend.vip)) {
     problems.push(`${path}.vip: must be one of spec.vips (is ${frontend.vip})`);
   }
-  const unsupported = options.unsupportedDataPath(frontend.dataPath);
+  const unsupported = options.unsupportedDataPath(frontend);
   if (unsupported !== null) problems.push(`${path}.dataPath: ${unsupported}`);
   if (frontend.protocol === 'udp' && frontend.dataPath === 'http') {
     problems.push(`${path}.dataPath: http contradicts ${path}.protocol: udp`);

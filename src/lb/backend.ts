@@ -1,8 +1,9 @@
 /** One backend as a worker knows it: what is desired, how it fares, and what it carries. */
 import { defined } from '../base/assert.ts';
 import type { Millis, Timer } from '../base/clock.ts';
-import { type Health, type Standing, standings, UNKNOWN } from './health.ts';
-import type { BackendView, DesiredBackend } from './ports.ts';
+import { type Health, type LateAnswer, type Standing, standings, UNKNOWN } from './health.ts';
+import type { DesiredBackend } from './ports.ts';
+import type { BackendReport } from './protocol.ts';
 
 /** Made anew when its address changes: nothing that was learned of the old one holds. */
 export interface Backend {
@@ -20,6 +21,8 @@ export interface Backend {
   timer: Timer | null;
   /** The probe under way. */
   probe: AbortController | null;
+  /** What an earlier probe still waits for; one at a time. */
+  late: LateAnswer | null;
   /** When the last probe began. */
   probedAt: Millis;
 }
@@ -39,6 +42,7 @@ export function newBackend(desired: DesiredBackend, nowWallMs: number): Backend 
     totalConnections: 0,
     timer: null,
     probe: null,
+    late: null,
     probedAt: Number.NEGATIVE_INFINITY,
   };
 }
@@ -55,9 +59,10 @@ export function takesNothing(desired: DesiredBackend): boolean {
 export function stopProbing(backend: Backend): void {
   backend.timer?.cancel();
   backend.probe?.abort();
+  backend.late?.giveUp();
 }
 
-export function viewOf(backend: Backend): BackendView {
+export function viewOf(backend: Backend): BackendReport {
   return {
     name: backend.name,
     address: backend.address,
@@ -68,5 +73,7 @@ export function viewOf(backend: Backend): BackendView {
     reason: backend.standing.reason,
     connections: backend.connections,
     totalConnections: backend.totalConnections,
+    judged: backend.health.verdict !== 'unknown',
+    gone: backend.health.gone,
   };
 }

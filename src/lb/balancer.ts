@@ -57,17 +57,18 @@ export class Balancer {
       running.close();
       this.#frontends.delete(name);
     }
-    for (const { frontend, preferredPort } of assignments) {
+    for (const assignment of assignments) {
+      const { frontend } = assignment;
       const running = this.#frontends.get(frontend.name);
       if (running === undefined) {
-        const started = new Frontend(frontend, preferredPort, this.#frontendParts);
+        const started = new Frontend(assignment, this.#frontendParts);
         this.#frontends.set(frontend.name, started);
         continue;
       }
       const { address, port } = running.desired;
       // Nothing reaches the old clients any more: VIP:port, which they know, has moved.
       if (address !== frontend.address || port !== frontend.port) running.releaseClients(address);
-      running.update(frontend);
+      running.update(assignment);
     }
     this.#frontendParts.onChange();
   }

@@ -6,11 +6,16 @@
 import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
-import { resolveDataPath } from './data-path.ts';
+import { sameMembers } from '../base/sets.ts';
+import { kernelChoice, type ResolvedDataPath, resolveDataPath } from './data-path.ts';
+import { type KernelParts, KernelPaths } from './kernel-paths.ts';
+import { planOf } from './plans.ts';
 import type {
   BackendView,
   DesiredBackend,
   DesiredFrontend,
+  Forwarder,
+  ForwardPlan,
   FrontendView,
   LbCounters,
   LbDesired,
@@ -19,8 +24,8 @@ import type {
   WorkerHost,
 } from './ports.ts';
 import type { FrontendReport } from './protocol.ts';
-import { Steerer } from './steerer.ts';
 import { Tally } from './tally.ts';
+import { Upkeep } from './upkeep.ts';
 import { WorkerLink } from './worker-link.ts';
 
 export interface LbControllerParts {
@@ -29,17 +34,28 @@ export interface LbControllerParts {
   readonly log: Logger;
   readonly workers: WorkerHost;
   readonly steering: Steering;
+  readonly kernel: KernelParts;
 }
 
 export class LbController {
   readonly #clock: Clock;
   readonly #link: WorkerLink;
-  readonly #steerer: Steerer;
+  readonly #steering: Upkeep<Redirect>;
+  readonly #kernel: KernelPaths;
   readonly #tally = new Tally();
   readonly #listeners = new Set<() => void>();
   /** The local port of each frontend, kept while it is desired: the next worker takes it over. */
   readonly #ports = new Map<string, number>();
   #desired: LbDesired = { frontends: [] };
+  /** The path in force of each desired frontend. */
+  #paths: ReadonlyMap<string, ResolvedDataPath> = new Map();
+  /** The frontends whose redirect stands. */
+  #steered: ReadonlySet<string> = new Set();
+  /** What was last wanted of the kernel for each frontend: it outlives the worker that judged. */
+  readonly #plans = new Map<string, ForwardPlan>();
+  /** Backends whose established connections were ended, as `frontend backend`. */
+  readonly #gone = new Set<string>();
+  #assigned = '';
   #reports: ReadonlyMap<string, FrontendReport> = new Map();
   /** Why there are no reports, and since when. */
   #absence: string;
@@ -51,19 +67,27 @@ export class LbController {
     this.#absence = 'the proxy worker is starting';
     this.#absentSinceWallMs = parts.clock.wallNow();
     const { clock, random, log } = parts;
-    this.#steerer = new Steerer({
+    this.#steering = new Upkeep({
       clock,
       random,
       log,
-      steering: parts.steering,
+      events: { failed: 'lb.not-steered', again: 'lb.steered' },
+      declare: (redirects) => this.#declare(parts.steering, redirects),
+      clear: () => parts.steering.clear(),
       onChange: () => this.#changed(),
+    });
+    this.#kernel = new KernelPaths({
+      ...parts.kernel,
+      ...{ clock, random, log },
+      onChange: () => this.#arrange(),
+      onCount: () => this.#changed(),
     });
     this.#link = new WorkerLink({
       clock,
       random,
       log,
       host: parts.workers,
-      onStart: () => this.#assign(),
+      onStart: () => this.#assign(true),
       onReport: (frontends) => this.#reported(frontends),
       onLoss: (reason) => this.#lost(reason),
     });
@@ -72,7 +96,7 @@ export class LbController {
   /** Begins to act on what is desired; redirects that a former agent left behind go. */
   start(): void {
     this.#started = true;
-    this.#act();
+    this.#arrange();
   }
 
   /** What is desired from now on; idempotent. Before {@link start} it is only remembered. */
@@ -81,10 +105,12 @@ export class LbController {
     if (JSON.stringify(desired) === JSON.stringify(this.#desired)) return;
     this.#desired = desired;
     const names = new Set(desired.frontends.map(({ name }) => name));
-    for (const name of this.#ports.keys()) if (!names.has(name)) this.#ports.delete(name);
+    for (const known of [this.#ports, this.#plans]) {
+      for (const name of known.keys()) if (!names.has(name)) known.delete(name);
+    }
     this.#tally.keepOnly(desired.frontends);
-    if (this.#started) this.#act();
-    this.#changed();
+    if (this.#started) this.#arrange();
+    else this.#changed();
   }
 
   /** Every desired frontend as it is on this host now. */
@@ -95,11 +121,12 @@ export class LbController {
   counters(): LbCounters {
     const frontends = this.#desired.frontends.map(({ name }) => {
       const report = this.#reports.get(name);
-      return { name, clients: report?.clients ?? 0, ...this.#tally.counters(name, report) };
+      const clients = (report?.clients ?? 0) + this.#forwarded(name);
+      return { name, clients, ...this.#tally.counters(name, report) };
     });
     return {
       workerRestarts: this.#link.restarts,
-      steeringFailures: this.#steerer.failures,
+      steeringFailures: this.#steering.failures + this.#kernel.failures,
       frontends,
     };
   }
@@ -119,6 +146,12 @@ export class LbController {
    */
   releaseClients(address: string): void {
     this.#link.send({ kind: 'release', address });
+    this.#kernel.release(address);
+  }
+
+  /** Rules or routes of this host have changed: what is ours may be gone, or of no use. */
+  hostChanged(): void {
+    if (this.#started) this.#kernel.look();
   }
 
   /**
@@ -128,29 +161,64 @@ export class LbController {
   async stop(graceMs: Millis): Promise<void> {
     this.#started = false;
     await this.#link.stop(graceMs);
-    await this.#steerer.stop();
+    await this.#steering.stop();
+    await this.#kernel.stop();
   }
 
-  #act(): void {
-    // A worker that starts now asks by itself.
-    if (this.#proxied().length === 0 || !this.#link.start()) this.#assign();
-    this.#steer();
-  }
-
-  #proxied(): DesiredFrontend[] {
-    return this.#desired.frontends.filter(
-      (frontend) => resolveDataPath(frontend).dataPath === 'proxy',
+  /**
+   * Draws every conclusion from what is desired and known. A frontend changes its path without a
+   * gap: the new one stands before the old one goes.
+   */
+  #arrange(): void {
+    if (!this.#started) return;
+    const { frontends } = this.#desired;
+    this.#paths = new Map(
+      frontends.map((frontend) => [frontend.name, resolveDataPath(frontend, this.#kernel)]),
     );
+    const isAnyBalanced = frontends.some(({ name }) => this.#pathOf(name) !== 'none');
+    // A worker that starts now asks by itself.
+    if (!isAnyBalanced || !this.#link.start()) this.#assign();
+    this.#steer();
+    this.#forward();
+    this.#try();
+    this.#changed();
   }
 
-  #assign(): void {
-    const assignments = this.#proxied().map((frontend) => ({
+  #pathOf(name: string): ResolvedDataPath['dataPath'] {
+    return this.#paths.get(name)?.dataPath ?? 'none';
+  }
+
+  /** Whether the worker takes clients in: until the kernel does, where it is to do so. */
+  #isCarried({ name }: DesiredFrontend): boolean {
+    const path = this.#pathOf(name);
+    if (path === 'proxy') return true;
+    return isKernel(path) && this.#steered.has(name) && !this.#kernel.stands(name);
+  }
+
+  /** The path in the kernel on which it is, or from which the proxy has not taken over yet. */
+  #kindOf({ name }: DesiredFrontend): Forwarder['kind'] | null {
+    const path = this.#pathOf(name);
+    if (isKernel(path)) return path;
+    if (path !== 'proxy' || !this.#kernel.stands(name)) return null;
+    const isTakenOver = this.#steered.has(name) && this.#reports.get(name)?.serving === true;
+    return isTakenOver ? null : 'nftables';
+  }
+
+  /** @param anew the worker knows nothing yet */
+  #assign(anew = false): void {
+    const balanced = this.#desired.frontends.filter(({ name }) => this.#pathOf(name) !== 'none');
+    const assignments = balanced.map((frontend) => ({
       frontend: {
         ...frontend,
         backends: frontend.backends.filter((each) => !this.#loops(each)),
       },
+      carries: this.#isCarried(frontend),
       preferredPort: this.#ports.get(frontend.name) ?? 0,
     }));
+    // The port is only where a new worker begins: that it has one now is no news to it.
+    const text = JSON.stringify(assignments.map(({ frontend, carries }) => [frontend, carries]));
+    if (!anew && text === this.#assigned) return;
+    this.#assigned = text;
     this.#link.send({ kind: 'assign', assignments });
   }
 
@@ -163,11 +231,69 @@ export class LbController {
 
   #steer(): void {
     const redirects: Redirect[] = [];
-    for (const { name, address, port, protocol } of this.#proxied()) {
+    for (const frontend of this.#desired.frontends) {
+      const { name, address, port, protocol } = frontend;
       const toPort = this.#ports.get(name);
-      if (toPort !== undefined) redirects.push({ address, port, protocol, toPort });
+      if (toPort === undefined || !this.#isCarried(frontend)) continue;
+      redirects.push({ address, port, protocol, toPort });
     }
-    if (this.#started) this.#steerer.want(redirects);
+    this.#steering.want(redirects);
+  }
+
+  async #declare(steering: Steering, redirects: readonly Redirect[]): Promise<void> {
+    await steering.set(redirects);
+    const before = this.#steered;
+    const steered = this.#desired.frontends.filter(({ address, port, protocol }) =>
+      redirects.some(
+        (each) => each.address === address && each.port === port && each.protocol === protocol,
+      ),
+    );
+    this.#steered = new Set(steered.map(({ name }) => name));
+    if (!sameMembers(before, this.#steered)) this.#arrange();
+  }
+
+  /** Sets the plans of the kernel's paths, and ends what nobody answers any more. */
+  #forward(): void {
+    const plans = new Map<Forwarder['kind'], ForwardPlan[]>();
+    for (const frontend of this.#desired.frontends) {
+      const kind = this.#kindOf(frontend);
+      if (kind === null) {
+        this.#plans.delete(frontend.name);
+        continue;
+      }
+      const { name } = frontend;
+      const plan = planOf(frontend, this.#reports.get(name), this.#plans.get(name));
+      this.#plans.set(name, plan);
+      plans.set(kind, [...(plans.get(kind) ?? []), plan]);
+    }
+    this.#kernel.want(plans);
+    for (const [kind, all] of plans) for (const plan of all) this.#letGo(kind, plan);
+  }
+
+  #letGo(kind: Forwarder['kind'], plan: ForwardPlan): void {
+    for (const backend of this.#reports.get(plan.name)?.backends ?? []) {
+      const key = JSON.stringify([plan.name, backend.name, backend.address, backend.port]);
+      if (!backend.gone) this.#gone.delete(key);
+      if (!backend.gone || this.#gone.has(key)) continue;
+      this.#gone.add(key);
+      this.#kernel.sever(kind, plan, { ...backend, mode: 'masquerade' });
+    }
+  }
+
+  /** Has the kernel's path tried for those that would take it. */
+  #try(): void {
+    const eager = this.#desired.frontends.filter(
+      (frontend) =>
+        frontend.dataPath === 'auto' &&
+        this.#pathOf(frontend.name) !== 'none' &&
+        'kind' in kernelChoice(frontend, this.#kernel),
+    );
+    const candidates = eager.map((frontend) => {
+      const { name } = frontend;
+      const { backends } = planOf(frontend, this.#reports.get(name), this.#plans.get(name));
+      return { name, backends };
+    });
+    this.#kernel.consider(candidates);
   }
 
   #reported(frontends: readonly FrontendReport[]): void {
@@ -176,7 +302,7 @@ export class LbController {
     for (const { name, port } of frontends) {
       if (port > 0 && desired.has(name)) this.#ports.set(name, port);
     }
-    this.#steer();
+    this.#arrange();
     this.#changed();
   }
 
@@ -190,11 +316,13 @@ export class LbController {
 
   #viewOf(frontend: DesiredFrontend): FrontendView {
     const { name, address, port } = frontend;
-    const { dataPath, reason } = resolveDataPath(frontend);
+    const { dataPath, reason } = this.#paths.get(name) ?? resolveDataPath(frontend, this.#kernel);
     const base = { name, address, port, dataPath };
-    if (dataPath !== 'proxy') return { ...base, dataPathReason: reason, backends: [] };
+    if (dataPath === 'none') return { ...base, dataPathReason: reason, backends: [] };
     const report = this.#reports.get(name);
-    const trouble = this.#trouble(report);
+    const trouble = isKernel(dataPath)
+      ? this.#kernelTrouble(name, dataPath)
+      : this.#trouble(report);
     const dataPathReason = trouble === null ? reason : `${reason}; ${trouble}`;
     const backends = frontend.backends.map((each) => {
       const view = this.#backendView(name, each, report);
@@ -207,9 +335,17 @@ export class LbController {
   #trouble(report: FrontendReport | undefined): string | null {
     if (report === undefined) return this.#absence;
     if (report.error !== null) return `cannot listen: ${report.error}`;
-    const steering = this.#steerer.error;
+    const steering = this.#steering.error;
     if (steering !== null) return `the VIP is not steered to the proxy, retrying: ${steering}`;
-    return report.serving ? null : 'connections are refused: no backend accepts TCP';
+    return report.serving ? null : REFUSED;
+  }
+
+  #kernelTrouble(name: string, kind: Forwarder['kind']): string | null {
+    const error = this.#kernel.error(kind);
+    if (error !== null) return `the VIP is not forwarded, retrying: ${error}`;
+    if (this.#plans.get(name)?.backends.length === 0) return REFUSED;
+    // Connections go on, and so do new ones, by the last verdicts.
+    return this.#reports.has(name) ? null : this.#absence;
   }
 
   #backendView(
@@ -220,22 +356,37 @@ export class LbController {
     const seen = report?.backends.find(
       (each) => each.name === name && each.address === address && each.port === port,
     );
+    const forwarded = this.#kernel.connections(frontend, name);
+    const connections = forwarded + (seen?.connections ?? 0);
     const totalConnections = this.#tally.connections(frontend, name, seen?.totalConnections ?? 0);
-    if (seen !== undefined) return { ...seen, weight, totalConnections };
+    const counts = { connections, totalConnections };
+    if (seen !== undefined) {
+      const { gone: _gone, judged: _judged, ...view } = seen;
+      return { ...view, weight, ...counts };
+    }
     return {
-      name,
-      address,
-      port,
-      weight,
+      ...{ name, address, port, weight },
       state: 'down',
       sinceWallMs: this.#absentSinceWallMs,
       reason: report === undefined ? this.#absence : 'no probe has ended yet',
-      connections: 0,
-      totalConnections,
+      ...counts,
     };
+  }
+
+  /** Connections that the kernel carries for a frontend. */
+  #forwarded(name: string): number {
+    const frontend = this.#desired.frontends.find((each) => each.name === name);
+    const backends = frontend?.backends ?? [];
+    return backends.reduce((sum, each) => sum + this.#kernel.connections(name, each.name), 0);
   }
 
   #changed(): void {
     for (const listener of this.#listeners) listener();
   }
+}
+
+const REFUSED = 'connections are refused: no backend accepts TCP';
+
+function isKernel(path: ResolvedDataPath['dataPath']): path is Forwarder['kind'] {
+  return path === 'nftables' || path === 'ipvs';
 }

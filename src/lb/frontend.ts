@@ -1,8 +1,8 @@
 /**
- * One balanced frontend inside a worker: its door, its lane through the carrier and the probes of
- * its backends, kept in agreement. Every change of health, spec or draining goes through one
- * function (`#judge`), which draws all conclusions anew: who stands how, who may be chosen, whether
- * the door is open.
+ * One balanced frontend inside a worker: its door (always shut for a path in the kernel), its lane
+ * through the carrier and the probes of its backends, kept in agreement. Every change of health,
+ * spec or draining goes through one function (`#judge`), which draws all conclusions anew: who
+ * stands how, who may be chosen, whether the door is open.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
@@ -22,8 +22,10 @@ import {
   afterConnect,
   afterConnectFailure,
   afterProbe,
+  afterSilence,
   type ConnectFailure,
   type Health,
+  type LateAnswer,
   type Standing,
   standings,
   type Thresholds,
@@ -31,7 +33,7 @@ import {
 import { Door } from './listener.ts';
 import type { DesiredFrontend, HealthCheck } from './ports.ts';
 import { connectReason, type Prober } from './probe.ts';
-import type { FrontendReport } from './protocol.ts';
+import type { Assignment, FrontendReport } from './protocol.ts';
 import type { DoorSockets } from './sockets.ts';
 
 export interface FrontendParts {
@@ -65,6 +67,7 @@ export class Frontend {
   readonly #lane: Lane;
   readonly #log: Logger;
   #desired: DesiredFrontend;
+  #carries: boolean;
   #prober: Prober;
   #backends = new Map<string, Backend>();
   #counts: LaneCounts = NO_COUNTS;
@@ -73,10 +76,10 @@ export class Frontend {
   #reopen: Timer | null = null;
   #closed = false;
 
-  /** @param preferredPort see {@link Door}. */
-  constructor(desired: DesiredFrontend, preferredPort: number, parts: FrontendParts) {
+  constructor({ frontend: desired, carries, preferredPort }: Assignment, parts: FrontendParts) {
     this.#parts = parts;
     this.#desired = desired;
+    this.#carries = carries;
     this.#prober = parts.createProber(desired.healthCheck);
     this.#log = parts.log.child({ frontend: desired.name });
     this.#lane = parts.carrier.createLane({
@@ -91,7 +94,7 @@ export class Frontend {
       onError: (error) => this.#doorFailed(error),
     });
     // A port now, before any backend is known to be up, so that the redirect can be set already.
-    this.#door.claim();
+    if (carries) this.#door.claim();
     this.#reconcile();
   }
 
@@ -100,9 +103,11 @@ export class Frontend {
   }
 
   /** Follows a new wish; idempotent. Health, connections and the port survive. */
-  update(desired: DesiredFrontend): void {
+  update({ frontend: desired, carries }: Assignment): void {
     const before = this.#desired;
     this.#desired = desired;
+    this.#carries = carries;
+    if (carries) this.#door.claim();
     const probeAnew = !sameCheck(desired.healthCheck, before.healthCheck);
     if (probeAnew) this.#prober = this.#parts.createProber(desired.healthCheck);
     this.#reconcile();
@@ -189,7 +194,7 @@ export class Frontend {
         preferred: standing.preferred,
       })),
     });
-    this.#moveDoor(usable.length > 0);
+    this.#moveDoor(this.#carries, usable.length > 0);
     this.#parts.onChange();
   }
 
@@ -207,9 +212,10 @@ export class Frontend {
     });
   }
 
-  #moveDoor(open: boolean): void {
+  #moveDoor(carries: boolean, usable: boolean): void {
     if (this.#closed) return;
-    if (!open) {
+    if (!carries) this.#door.shut();
+    else if (!usable) {
       if (this.#door.isOpen) this.#log.warn('lb.refusing', { reason: 'no backend accepts TCP' });
       this.#door.shut();
     } else if (!this.#door.isOpen) this.#openDoor();
@@ -283,11 +289,28 @@ export class Frontend {
     const probe = new AbortController();
     backend.probe = probe;
     const result = await this.#prober(backend, probe.signal);
-    if (probe.signal.aborted) return;
+    if (probe.signal.aborted) {
+      result.late?.giveUp();
+      return;
+    }
     backend.probe = null;
+    if (result.late !== undefined) this.#waitFor(backend, result.late);
     this.#know(backend, afterProbe(backend.health, result, this.#thresholds()));
     const intervalMs = Math.max(MIN_INTERVAL_MS, this.#desired.healthCheck.intervalMs);
     this.#probeAt(backend, backend.probedAt + intervalMs);
+  }
+
+  /** One such wait is enough, and all that a server in trouble is asked to bear. */
+  #waitFor(backend: Backend, late: LateAnswer): void {
+    if (backend.late !== null) {
+      late.giveUp();
+      return;
+    }
+    backend.late = late;
+    void late.came.then((came) => {
+      backend.late = null;
+      if (!came) this.#know(backend, afterSilence(backend.health));
+    });
   }
 
   #thresholds(): Thresholds {

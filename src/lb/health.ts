@@ -14,6 +14,15 @@ export interface ProbeResult {
   readonly healthy: boolean;
   /** For people: `200 OK`, `connect refused`. */
   readonly reason: string;
+  /** Connected, but not answered in time; absent where no answer was wanted, or one came. */
+  readonly late?: LateAnswer;
+}
+
+/** An answer that is still waited for, long after it has stopped to count as healthy. */
+export interface LateAnswer {
+  /** Whether something came after all, before all patience ended. */
+  readonly came: Promise<boolean>;
+  giveUp(): void;
 }
 
 /** A connection of a client that could not be established. */
@@ -42,6 +51,15 @@ export interface Health {
   readonly suspect: boolean;
   /** Results in a row against the verdict. Invariant: less than the threshold that turns it. */
   readonly streak: number;
+  /** Connections in a row that were not established. Invariant: at most `fall`. */
+  readonly misses: number;
+  /**
+   * It does not answer any more, so that its established connections are worth nothing: `fall`
+   * connections in a row were not established, or all patience with an answer has ended. A server
+   * that answers badly or slowly is not gone: whoever lost a connection to it would come back with
+   * a dearer one.
+   */
+  readonly gone: boolean;
   readonly reason: string;
 }
 
@@ -50,13 +68,19 @@ export const UNKNOWN: Health = {
   acceptsTcp: false,
   suspect: false,
   streak: 0,
+  misses: 0,
+  gone: false,
   reason: 'no probe has ended yet',
 };
 
 /** `health` after one more result. */
 export function afterProbe(health: Health, result: ProbeResult, thresholds: Thresholds): Health {
   const told = result.healthy ? 'up' : 'down';
-  const base = { acceptsTcp: result.acceptsTcp, suspect: !result.acceptsTcp };
+  const base = {
+    acceptsTcp: result.acceptsTcp,
+    suspect: !result.acceptsTcp,
+    ...presence(health, result, thresholds.fall),
+  };
   const turned: Health = { ...base, verdict: told, streak: 0, reason: result.reason };
   if (health.verdict === 'unknown' || health.verdict === told) return unlessSame(health, turned);
   const needed = result.healthy ? thresholds.rise : thresholds.fall;
@@ -64,6 +88,23 @@ export function afterProbe(health: Health, result: ProbeResult, thresholds: Thre
   if (streak >= needed) return turned;
   const reason = `${result.reason} (${streak} of ${needed} before it counts as ${told})`;
   return { ...base, verdict: health.verdict, streak, reason };
+}
+
+function presence(
+  health: Health,
+  { acceptsTcp, late }: ProbeResult,
+  fall: number,
+): Pick<Health, 'misses' | 'gone'> {
+  // Where nothing is probed, nothing would ever find the backend again.
+  if (!Number.isFinite(fall)) return { misses: 0, gone: false };
+  if (acceptsTcp) return { misses: 0, gone: late !== undefined && health.gone };
+  const misses = Math.min(health.misses + 1, fall);
+  return { misses, gone: health.gone || misses >= fall };
+}
+
+/** `health` after all patience with an answer has ended. */
+export function afterSilence(health: Health): Health {
+  return unlessSame(health, { ...health, gone: true });
 }
 
 /**
@@ -127,6 +168,8 @@ function unlessSame(before: Health, after: Health): Health {
     before.acceptsTcp === after.acceptsTcp &&
     before.suspect === after.suspect &&
     before.streak === after.streak &&
+    before.misses === after.misses &&
+    before.gone === after.gone &&
     before.reason === after.reason;
   return same ? before : after;
 }

@@ -108,6 +108,70 @@ export interface Steering {
   clear(): Promise<void>;
 }
 
+/** A backend that may be chosen now; who may not is not in the plan. */
+export interface ForwardBackend {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  /** Share of new connections, for the weighted schedulers. */
+  readonly weight: number;
+  /** How packets reach it: translated, or (ipvs, static backends only) untranslated. */
+  readonly mode: 'masquerade' | 'direct' | 'tunnel';
+}
+
+/** What one VIP:port does with a new connection. */
+export interface ForwardPlan {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+  readonly scheduler: Scheduler;
+  /** None: connections are refused at once (TCP reset; ICMP port unreachable for UDP). */
+  readonly backends: readonly ForwardBackend[];
+}
+
+export interface ForwardCount {
+  readonly frontend: string;
+  readonly backend: string;
+  /** Open now. */
+  readonly connections: number;
+}
+
+/** Forwards VIP traffic in the kernel; declarative and idempotent. Acts only where the VIP is. */
+export interface Forwarder {
+  readonly kind: 'nftables' | 'ipvs';
+  /** Why this host cannot, or null. */
+  unavailable(): string | null;
+  /** Makes these, and only these, stand. Established connections go on, whatever changed. */
+  set(plans: readonly ForwardPlan[]): Promise<void>;
+  /** Ends the established connections to a backend that does not answer; returns how many. */
+  sever(
+    frontend: Pick<ForwardPlan, 'address' | 'port' | 'protocol'>,
+    backend: Pick<ForwardBackend, 'address' | 'port'>,
+  ): Promise<number>;
+  /**
+   * Ends all connections of a VIP that has left this host, so that their clients are reset with
+   * their next packet; returns how many.
+   */
+  release(address: string): Promise<number>;
+  /** For the plans that were set last. */
+  counts(): Promise<readonly ForwardCount[]>;
+  /** Removes every trace of ours, and nothing of others'. */
+  clear(): Promise<void>;
+}
+
+/** Plays a client from outside, to see whether the kernel's translation works on this host. */
+export interface Trial {
+  /** Whether an address is another host's. */
+  isRemote(address: string): boolean;
+  /**
+   * One connection to a remote backend, translated and passed on as a client's would be; null once
+   * it is established, else why it was not. Never rejects.
+   */
+  run(backend: { readonly address: string; readonly port: number }): Promise<string | null>;
+  close(): void;
+}
+
 /** A proxy worker process at normal priority, seen from the agent. */
 export interface WorkerProcess {
   readonly pid: number;

@@ -14,7 +14,7 @@ import { unreachable } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import { describeError, errorCode } from '../base/errors.ts';
 import { endpoint } from './data-path.ts';
-import type { ProbeResult } from './health.ts';
+import type { LateAnswer, ProbeResult } from './health.ts';
 import { afterReading } from './patience.ts';
 import type { HealthCheck } from './ports.ts';
 
@@ -34,6 +34,8 @@ export interface ProbeParts {
 
 /** An answer's body is read and thrown away up to this size, so that the server may finish it. */
 const MAX_BODY_BYTES = 64 * 1024;
+/** A server that has not answered in this time is taken for one that never will. */
+const PATIENCE_MS: Millis = 30_000;
 /** A changed CA file counts after this time at the latest. */
 const CA_REREAD_MS: Millis = 30_000;
 
@@ -137,8 +139,12 @@ function probeHttp(
       request.destroy();
     };
     const timer = afterReading(clock, check.timeoutMs, () => {
-      const what = acceptsTcp ? 'connected, but no answer within' : 'timed out after';
-      settle(false, `${what} ${check.timeoutMs} ms`);
+      if (acceptsTcp) {
+        const reason = `connected, but no answer within ${check.timeoutMs} ms`;
+        resolve({ acceptsTcp, healthy: false, reason, late: lateAnswer(request, clock) });
+        return;
+      }
+      settle(false, `timed out after ${check.timeoutMs} ms`);
       request.destroy();
     });
     signal.addEventListener('abort', abort);
@@ -161,6 +167,22 @@ function probeHttp(
     });
     request.end();
   });
+}
+
+/** An end without an answer is one, too: the next connection will tell more. */
+function lateAnswer(request: http.ClientRequest, clock: Clock): LateAnswer {
+  const { promise: came, resolve } = Promise.withResolvers<boolean>();
+  const timer = afterReading(clock, PATIENCE_MS, () => {
+    resolve(false);
+    request.destroy();
+  });
+  const answered = (): void => {
+    timer.cancel();
+    resolve(true);
+  };
+  request.on('response', answered);
+  request.on('close', answered);
+  return { came, giveUp: () => void request.destroy() };
 }
 
 function startRequest(

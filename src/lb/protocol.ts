@@ -6,9 +6,12 @@
 import type { LaneCounters } from './carrier-protocol.ts';
 import type { BackendView, DesiredFrontend } from './ports.ts';
 
-/** A frontend that the worker is to run, and the local port to try first (0: any). */
+/** A frontend that the worker is to run. */
 export interface Assignment {
   readonly frontend: DesiredFrontend;
+  /** Whether it takes clients in; otherwise it judges the backends for a path in the kernel. */
+  readonly carries: boolean;
+  /** The local port to try first; 0: any. */
   readonly preferredPort: number;
 }
 
@@ -44,7 +47,14 @@ export interface FrontendReport {
   readonly clients: number;
   /** Since the worker started. */
   readonly counters: LaneCounters;
-  readonly backends: readonly BackendView[];
+  readonly backends: readonly BackendReport[];
+}
+
+export interface BackendReport extends BackendView {
+  /** A probe has ended; before that, the state is nobody's verdict. */
+  readonly judged: boolean;
+  /** It does not answer any more: its established connections are to be ended. */
+  readonly gone: boolean;
 }
 
 export function parseToWorker(message: unknown): ToWorker | { readonly invalid: string } {
@@ -144,9 +154,13 @@ const isDesiredFrontend = isShape<DesiredFrontend>({
   healthCheck: isHealthCheck,
 });
 
-const isAssignment = isShape<Assignment>({ frontend: isDesiredFrontend, preferredPort: isCount });
+const isAssignment = isShape<Assignment>({
+  frontend: isDesiredFrontend,
+  carries: isFlag,
+  preferredPort: isCount,
+});
 
-const isBackendView = isShape<BackendView>({
+const isBackendReport = isShape<BackendReport>({
   name: isText,
   address: isText,
   port: isCount,
@@ -156,6 +170,8 @@ const isBackendView = isShape<BackendView>({
   reason: isText,
   connections: isCount,
   totalConnections: isCount,
+  judged: isFlag,
+  gone: isFlag,
 });
 
 const isReport = isShape<FrontendReport>({
@@ -170,5 +186,5 @@ const isReport = isShape<FrontendReport>({
     overLimit: isCount,
     connectFailures: isCount,
   }),
-  backends: (value) => isArrayOf(value, isBackendView),
+  backends: (value) => isArrayOf(value, isBackendReport),
 });

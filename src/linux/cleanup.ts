@@ -5,8 +5,10 @@
 import { listOurs, removeAddress } from './address-table.ts';
 import { fencedLinks, removeFence, removeNftFence, removeTables } from './fence-removal.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import type { NftFamily } from './nft.ts';
+import { type NftFamily, nftSync, removeTable, tableExists } from './nft.ts';
+import { FORWARD_TABLE } from './nft-forwarding-rules.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
+import { TRIAL_TABLE } from './trial.ts';
 
 const FAMILIES: readonly NftFamily[] = ['inet', 'arp'];
 
@@ -21,6 +23,7 @@ export function sweep(): string[] {
       ...sweepFences(socket),
       ...removeNftFence(),
       ...removeTables(FAMILIES),
+      ...removeForwarding(),
     ];
   } finally {
     socket.close();
@@ -40,4 +43,13 @@ function sweepFences(socket: NetlinkSocket): string[] {
     removeFence(socket, index);
     return `fence on ${names.get(index)}`;
   });
+}
+
+function removeForwarding(): string[] {
+  return [FORWARD_TABLE, TRIAL_TABLE]
+    .filter((name) => tableExists('inet', name))
+    .map((name) => {
+      nftSync(removeTable('inet', name));
+      return `nft table inet ${name}`;
+    });
 }

@@ -82,6 +82,9 @@ export const readBytes: (fd: number, into: Uint8Array, length: number) => number
 export const writeBytes: (fd: number, bytes: Uint8Array, length: number) => number = library.func(
   'long write(int, const void *, size_t)',
 );
+export const ioctl: (fd: number, request: number, argument: Uint8Array) => number = library.func(
+  'int ioctl(int, ulong, void *)',
+);
 export const closeFd: (fd: number) => number = library.func('int close(int)');
 export const interfaceIndex: (name: string) => number = library.func(
   'uint if_nametoindex(const char *)',

@@ -96,6 +96,20 @@ export class NetlinkSocket {
     return messages;
   }
 
+  /**
+   * As {@link dump}, but with a turn of the event loop after each page: for lists that may be long.
+   * What changes meanwhile may be missing or stale. No other call may be made before the end.
+   */
+  async dumpInTurns(
+    request: NetlinkRequest,
+    onMessage: (message: NetlinkMessage) => void,
+  ): Promise<void> {
+    this.#send(request, NLM_F_REQUEST | NLM_F_DUMP | (request.flags ?? 0));
+    while (!this.#readPage(request.what, onMessage)) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
   close(): void {
     closeFd(this.#fd);
   }
@@ -105,21 +119,28 @@ export class NetlinkSocket {
     flags: number,
     onMessage: (message: NetlinkMessage) => void,
   ): void {
-    const { type, payload, what } = request;
+    this.#send(request, flags);
+    while (!this.#readPage(request.what, onMessage));
+  }
+
+  #send({ type, payload, what }: NetlinkRequest, flags: number): void {
     this.#sequence = (this.#sequence + 1) >>> 0;
     const bytes = encodeMessage({ type, flags, sequence: this.#sequence }, payload);
     check(sendTo(this.#fd, bytes, bytes.length, 0, this.#kernel, this.#kernel.length), what);
-    for (;;) {
-      for (const message of decodeMessages(this.#receive(what))) {
-        if (message.sequence !== this.#sequence) continue;
-        if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
-          const errno = message.payload.length >= 4 ? -message.payload.readInt32LE(0) : 0;
-          if (errno > 0) throw new KernelError(what, errno);
-          return;
-        }
-        onMessage(message);
+  }
+
+  /** Takes what one datagram holds; whether it was the last of the answer. */
+  #readPage(what: string, onMessage: (message: NetlinkMessage) => void): boolean {
+    for (const message of decodeMessages(this.#receive(what))) {
+      if (message.sequence !== this.#sequence) continue;
+      if (message.type === NLMSG_ERROR || message.type === NLMSG_DONE) {
+        const errno = message.payload.length >= 4 ? -message.payload.readInt32LE(0) : 0;
+        if (errno > 0) throw new KernelError(what, errno);
+        return true;
       }
+      onMessage(message);
     }
+    return false;
   }
 
   #receive(what: string): Buffer {

@@ -19,6 +19,10 @@ export const NETLINK_NETFILTER = 12;
 /** linux/netfilter/nfnetlink.h, nf_tables.h */
 const NFT_MSG_GETTABLE = (10 << 8) | 1;
 const NFT_MSG_GETSETELEM = (10 << 8) | 13;
+const NFT_MSG_GETRULE = (10 << 8) | 7;
+const NFT_MSG_GETGEN = (10 << 8) | 16;
+const NFTA_GEN_ID = 1;
+const NFTA_RULE_TABLE = 1;
 const NFTA_TABLE_NAME = 1;
 const NFTA_LIST_TABLE = 1;
 const NFTA_LIST_SET = 2;
@@ -55,8 +59,8 @@ export function replaceTable(family: NftFamily, body: string): string {
 }
 
 /** A script that removes our table, whether or not it is there. */
-export function removeTable(family: NftFamily): string {
-  return `add table ${family} ${TABLE}\ndelete table ${family} ${TABLE}\n`;
+export function removeTable(family: NftFamily, name = TABLE): string {
+  return `add table ${family} ${name}\ndelete table ${family} ${name}\n`;
 }
 
 /** An interface's name as a string of nft's language. */
@@ -84,6 +88,27 @@ export function hasTable(socket: NetlinkSocket, family: NftFamily, name = TABLE)
   const absent = [Errno.ENOENT, Errno.EINVAL, Errno.EOPNOTSUPP];
   const what = `look for the nft table ${family} ${name}`;
   return unless(absent, () => socket.acknowledge({ type: NFT_MSG_GETTABLE, payload, what }));
+}
+
+/**
+ * The number of the ruleset as it is now: every transaction of anybody's in this namespace makes it
+ * another one.
+ */
+export function rulesetNumber(socket: NetlinkSocket): number {
+  const payload = Uint8Array.of(0, 0, 0, 0);
+  const what = 'ask for the number of the ruleset';
+  const answer = socket.ask({ type: NFT_MSG_GETGEN, payload, what });
+  const attributes = decodeAttributes((answer?.payload ?? Buffer.alloc(4)).subarray(4));
+  return attributes.get(NFTA_GEN_ID)?.readUInt32BE(0) ?? 0;
+}
+
+/** How many rules a table holds. */
+export function countRules(socket: NetlinkSocket, family: NftFamily, name: string): number {
+  const payload = Buffer.concat([
+    Uint8Array.of(NftFamily[family], 0, 0, 0),
+    attribute(NFTA_RULE_TABLE, cString(name)),
+  ]);
+  return socket.dump({ type: NFT_MSG_GETRULE, payload, what: `list the rules of ${name}` }).length;
 }
 
 /**

@@ -6,6 +6,7 @@ import { lasting, monotonicMs, until } from './clock.ts';
 import { metric, metricsOf } from './endpoints.ts';
 import { unevenness } from './gaps.ts';
 import { type Scene, scenarios } from './scene.ts';
+import { changeSpec } from './spec.ts';
 import { clientGap, perFailure, perServer } from './traffic.ts';
 
 const scenario = scenarios({});
@@ -37,6 +38,21 @@ function ask(scene: Scene): ReturnType<Scene['lab']['client']['fetch']> {
   return scene.lab.client.fetch(`line://${scene.lab.vip}:${apiServerPort}/whoami`);
 }
 
+/** Has the API's frontend take this path, and waits until the holder says that it does. */
+async function take(scene: Scene, path: 'proxy' | 'auto'): Promise<void> {
+  await changeSpec(scene, ({ frontends }) => {
+    for (const frontend of frontends as { dataPath?: string }[]) frontend.dataPath = path;
+  });
+  const wanted = path === 'auto' ? 'nftables' : path;
+  await until(
+    async () => {
+      const status = await scene.cluster.status(await scene.holder());
+      return status.frontends.every(({ dataPath }) => dataPath === wanted);
+    },
+    { timeoutMs: 10_000, everyMs: 100, what: `traffic to go by ${wanted}` },
+  );
+}
+
 scenario('one backend dies and comes back: no client notices', async (scene) => {
   const traffic = await scene.traffic();
   const victim = scene.server('n2');
@@ -59,8 +75,9 @@ scenario('one backend dies and comes back: no client notices', async (scene) => 
 });
 
 scenario(
-  'a connection is tried on the next backend before anybody knows of the death',
+  'by the proxy, a connection is tried on the next backend before anybody knows of the death',
   async (scene) => {
+    await take(scene, 'proxy');
     const traffic = await scene.traffic();
 
     await scene.server('n3').setMode('refuse');
@@ -73,6 +90,7 @@ scenario(
     assert.equal(refused, 0, 'nothing is refused while somebody serves');
     // What was inside the dying server itself is lost with it.
     assert.ok(report.failures.length <= 3, JSON.stringify(report.failures));
+    await take(scene, 'auto');
   },
 );
 

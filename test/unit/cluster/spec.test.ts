@@ -9,7 +9,8 @@ import { defaultSpec, specToDocument } from '../../../src/cluster/spec-document.
 import { type ParsedDocument, parseSpecDocument } from '../../../src/cluster/spec-schema.ts';
 
 const options = {
-  unsupportedDataPath: (path: string) => (path === 'ipvs' ? 'ipvs is not in this build' : null),
+  unsupportedDataPath: ({ dataPath }: { dataPath: string }) =>
+    dataPath === 'ipvs' ? 'ipvs is not in this build' : null,
 };
 
 function parse(document: unknown): ParsedDocument {

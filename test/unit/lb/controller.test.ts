@@ -65,6 +65,11 @@ class World implements WorkerHost, Steering {
     log: recorder(this.log),
     workers: this,
     steering: this,
+    kernel: {
+      forwarders: [],
+      trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
+      connects: async () => true,
+    },
   });
 
   spawn(): WorkerProcess {
@@ -137,6 +142,8 @@ function report(
       reason: '200 OK',
       connections: 0,
       totalConnections: total,
+      judged: true,
+      gone: false,
     })),
     ...rest,
   };
@@ -154,7 +161,7 @@ suite('LbController', () => {
     await world.begin(API);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 0 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
     const [view] = world.controller.view();
@@ -182,7 +189,7 @@ suite('LbController', () => {
 
     assert.equal(views[0]?.dataPath, 'proxy');
     assert.equal(views[1]?.dataPath, 'none');
-    assert.match(views[1]?.dataPathReason ?? '', /udp is not built/);
+    assert.match(views[1]?.dataPathReason ?? '', /only tcp/);
   });
 
   test('gives no backend to a worker that is itself a frontend', async () => {
@@ -192,7 +199,7 @@ suite('LbController', () => {
     await world.begin(looping);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 0 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
     assert.deepEqual(
@@ -263,7 +270,7 @@ suite('a lost worker', () => {
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, preferredPort: 40_000 }] },
+      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }] },
     ]);
     world.worker.exit('was ended by SIGSEGV');
     await world.clock.advance(100);

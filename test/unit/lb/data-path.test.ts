@@ -3,24 +3,58 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import {
   endpoint,
+  type HostPaths,
+  kernelChoice,
   resolveDataPath,
   unsupportedDataPath,
-  unsupportedProtocol,
 } from '../../../src/lb/data-path.ts';
+import type { DesiredFrontend } from '../../../src/lb/ports.ts';
+import { frontendOf } from './world.ts';
+
+const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+
+function host(more: Partial<HostPaths> = {}): HostPaths {
+  return {
+    unavailable: () => null,
+    trust: () => ({ works: true, reason: 'it worked' }),
+    ...more,
+  };
+}
+
+const BLIND = host({ unavailable: (kind) => `no ${kind} here` });
+const BROKEN = host({ trust: () => ({ works: false, reason: 'a firewall drops it' }) });
+const OTHER_FAMILY = [{ ...BACKEND, address: 'fd00::11' }];
+const LOOPBACK = [BACKEND, { ...BACKEND, address: '127.0.0.1' }];
+const LEAST = 'least-connections';
 
 suite('resolveDataPath()', () => {
-  const table = [
-    { dataPath: 'proxy', protocol: 'tcp', want: 'proxy', reason: /as asked/ },
-    { dataPath: 'auto', protocol: 'tcp', want: 'proxy', reason: /kernel data paths/ },
-    { dataPath: 'none', protocol: 'tcp', want: 'none', reason: /VIP only/ },
-    { dataPath: 'nftables', protocol: 'tcp', want: 'none', reason: /nftables is not built/ },
-    { dataPath: 'ipvs', protocol: 'tcp', want: 'none', reason: /ipvs is not built/ },
-    { dataPath: 'http', protocol: 'tcp', want: 'none', reason: /http is not built/ },
-    { dataPath: 'auto', protocol: 'udp', want: 'none', reason: /udp is not built/ },
-  ] as const;
-  for (const { dataPath, protocol, want, reason } of table) {
-    test(`resolves ${dataPath} for ${protocol} to ${want}`, () => {
-      const resolved = resolveDataPath({ dataPath, protocol });
+  const table: readonly {
+    ask: Partial<DesiredFrontend>;
+    on?: HostPaths;
+    want: string;
+    reason: RegExp;
+  }[] = [
+    { ask: { dataPath: 'proxy' }, want: 'proxy', reason: /as asked/ },
+    { ask: { dataPath: 'none' }, want: 'none', reason: /VIP only/ },
+    { ask: { dataPath: 'http' }, want: 'none', reason: /http is not built/ },
+    { ask: { dataPath: 'nftables' }, want: 'nftables', reason: /as asked/ },
+    { ask: { dataPath: 'nftables' }, on: BROKEN, want: 'nftables', reason: /as asked/ },
+    { ask: { dataPath: 'nftables' }, on: BLIND, want: 'none', reason: /no nftables here/ },
+    { ask: { dataPath: 'nftables', protocol: 'udp' }, want: 'nftables', reason: /as asked/ },
+    { ask: { dataPath: 'nftables', scheduler: LEAST }, want: 'none', reason: /cannot do least/ },
+    { ask: { dataPath: 'nftables', backends: OTHER_FAMILY }, want: 'none', reason: /family/ },
+    { ask: { dataPath: 'nftables', backends: LOOPBACK }, want: 'none', reason: /loopback/ },
+    { ask: { dataPath: 'auto' }, want: 'nftables', reason: /auto: it worked/ },
+    { ask: { dataPath: 'auto' }, on: BROKEN, want: 'proxy', reason: /auto: a firewall drops it/ },
+    { ask: { dataPath: 'auto' }, on: BLIND, want: 'proxy', reason: /no nftables here; no ipvs/ },
+    { ask: { dataPath: 'auto', backends: OTHER_FAMILY }, want: 'proxy', reason: /family/ },
+    { ask: { dataPath: 'auto', scheduler: LEAST }, want: 'ipvs', reason: /it worked/ },
+    { ask: { dataPath: 'auto', scheduler: LEAST }, on: BLIND, want: 'proxy', reason: /no ipvs/ },
+    { ask: { dataPath: 'auto', protocol: 'udp' }, want: 'none', reason: /only tcp/ },
+  ];
+  for (const { ask, on = host(), want, reason } of table) {
+    test(`resolves ${JSON.stringify(ask)} to ${want}: ${reason.source}`, () => {
+      const resolved = resolveDataPath(frontendOf([BACKEND], ask), on);
 
       assert.equal(resolved.dataPath, want);
       assert.match(resolved.reason, reason);
@@ -28,14 +62,18 @@ suite('resolveDataPath()', () => {
   }
 });
 
-test('unsupportedDataPath() and unsupportedProtocol() refuse only what is not built', () => {
-  assert.deepEqual(
-    (['auto', 'proxy', 'none'] as const).map((path) => unsupportedDataPath(path)),
-    [null, null, null],
-  );
-  assert.equal(unsupportedProtocol('tcp'), null);
-  assert.match(unsupportedDataPath('ipvs') ?? '', /use proxy/);
-  assert.match(unsupportedProtocol('udp') ?? '', /only tcp/);
+test('kernelChoice() takes ipvs only where nftables cannot be had', () => {
+  const noNft = host({ unavailable: (kind) => (kind === 'nftables' ? 'no nft' : null) });
+
+  assert.deepEqual(kernelChoice(frontendOf([BACKEND]), noNft), { kind: 'ipvs' });
+});
+
+test('unsupportedDataPath() says what to ask for instead', () => {
+  const base = { dataPath: 'auto', protocol: 'tcp', scheduler: 'round-robin' } as const;
+
+  assert.equal(unsupportedDataPath(base), null);
+  assert.match(unsupportedDataPath({ ...base, protocol: 'udp' }) ?? '', /use nftables/);
+  assert.match(unsupportedDataPath({ ...base, dataPath: 'http' }) ?? '', /use proxy/);
 });
 
 test('endpoint() puts IPv6 addresses into brackets', () => {

@@ -5,6 +5,7 @@ import {
   afterConnect,
   afterConnectFailure,
   afterProbe,
+  afterSilence,
   type Health,
   type ProbeResult,
   standings,
@@ -18,7 +19,13 @@ const SICK: ProbeResult = {
   reason: '500 Internal Server Error',
 };
 const DEAD: ProbeResult = { acceptsTcp: false, healthy: false, reason: 'connect refused' };
-const RESULTS = { '+': OK, s: SICK, d: DEAD };
+const LATE: ProbeResult = {
+  acceptsTcp: true,
+  healthy: false,
+  reason: 'connected, but no answer',
+  late: { came: new Promise(() => undefined), giveUp: () => undefined },
+};
+const RESULTS = { '+': OK, s: SICK, d: DEAD, l: LATE };
 const VERDICTS = { unknown: '?', up: 'U', down: 'D' };
 
 /** `story('+ss', 2, 2)`: the verdict after each result, as letters. */
@@ -26,7 +33,7 @@ function story(results: string, rise: number, fall: number): string {
   let health = UNKNOWN;
   let verdicts = '';
   for (const letter of results) {
-    health = afterProbe(health, RESULTS[letter as '+' | 's' | 'd'], { rise, fall });
+    health = afterProbe(health, RESULTS[letter as keyof typeof RESULTS], { rise, fall });
     verdicts += VERDICTS[health.verdict];
   }
   return verdicts;
@@ -35,7 +42,7 @@ function story(results: string, rise: number, fall: number): string {
 function after(results: string, rise = 2, fall = 2): Health {
   let health = UNKNOWN;
   for (const letter of results) {
-    health = afterProbe(health, RESULTS[letter as '+' | 's' | 'd'], { rise, fall });
+    health = afterProbe(health, RESULTS[letter as keyof typeof RESULTS], { rise, fall });
   }
   return health;
 }
@@ -73,6 +80,36 @@ suite('afterProbe()', () => {
     const health = after('+');
 
     assert.equal(afterProbe(health, OK, { rise: 2, fall: 2 }), health);
+  });
+});
+
+suite('gone', () => {
+  const cases = [
+    { results: 'd', gone: false, why: 'one connection that failed is no proof' },
+    { results: 'dd', gone: true, why: 'as many as make it down are' },
+    { results: 'sssssd', gone: false, why: 'answers that are bad are answers' },
+    { results: '+dsd', gone: false, why: 'only misses in a row count' },
+    { results: 'ddl', gone: true, why: 'a connection without an answer brings nothing back' },
+    { results: 'dds', gone: false, why: 'whoever answers is there' },
+    { results: 'llllll', gone: false, why: 'slowness is no reason to lose connections' },
+  ];
+  for (const { results, gone, why } of cases) {
+    test(`${results} ${gone ? 'is' : 'is not'}: ${why}`, () => {
+      assert.equal(after(results).gone, gone);
+    });
+  }
+
+  test('comes from half a minute of silence, too', () => {
+    assert.equal(afterSilence(after('+l')).gone, true);
+  });
+
+  test('is nobody who is not probed', () => {
+    let health = after('+');
+    for (let i = 0; i < 10; i++) {
+      const failure = { kind: 'refused', reason: 'connect refused' } as const;
+      health = afterConnectFailure(health, failure, { rise: 1, fall: Number.POSITIVE_INFINITY });
+    }
+    assert.equal(health.gone, false);
   });
 });
 

@@ -14,6 +14,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import type { ProbeResult } from '../../../src/lb/health.ts';
 import type { HealthCheck } from '../../../src/lb/ports.ts';
 import { createProber } from '../../../src/lb/probe.ts';
+import { ManualClock } from './manual-clock.ts';
 import { closedPort, TCP_CHECK } from './world.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'holdfast-probe-'));
@@ -124,12 +125,46 @@ suite('an HTTP probe', () => {
 
   test('tells silence after connecting from silence before it', async () => {
     const result = await probing(net.createServer(), { type: 'http', timeoutMs: 50 });
+    const { late, ...seen } = result;
 
-    assert.deepEqual(result, {
+    assert.deepEqual(seen, {
       acceptsTcp: true,
       healthy: false,
       reason: 'connected, but no answer within 50 ms',
     });
+    assert.equal(await late?.came, true, 'the end of the connection is an answer');
+  });
+
+  test('goes on listening for an answer that comes too late, for half a minute', async () => {
+    const clock = new ManualClock();
+    const prober = createProber(
+      { ...TCP_CHECK, type: 'http' },
+      {
+        clock,
+        readFile: () => Promise.reject(new Error('no such file')),
+      },
+    );
+    for (const answers of [true, false]) {
+      const server = http.createServer((_, response) => {
+        if (answers) void late.then(() => response.end());
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const { port } = server.address() as net.AddressInfo;
+      const { promise: late, resolve: answer } = Promise.withResolvers<void>();
+      const asked = once(server, 'request');
+      const probing = prober({ address: '127.0.0.1', port }, new AbortController().signal);
+      await asked;
+      await clock.advance(501);
+      const result = await probing;
+      answer();
+      if (!answers) await clock.advance(30_001);
+
+      assert.equal(result.acceptsTcp, true);
+      assert.equal(await result.late?.came, answers);
+      server.close();
+      server.closeAllConnections();
+    }
   });
 
   test('does not blame the server for a pause of this process', async () => {

@@ -14,7 +14,10 @@ const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, drain
 
 const TO_WORKER: readonly ToWorker[] = [
   { kind: 'assign', assignments: [] },
-  { kind: 'assign', assignments: [{ frontend: frontendOf([BACKEND]), preferredPort: 40_000 }] },
+  {
+    kind: 'assign',
+    assignments: [{ frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000 }],
+  },
   { kind: 'release', address: '10.0.0.100' },
   { kind: 'drain', graceMs: 0 },
   { kind: 'ping' },
@@ -35,6 +38,8 @@ const FROM_WORKER: readonly FromWorker[] = [
           {
             ...{ name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, state: 'up' },
             ...{ sinceWallMs: 1, reason: '200 OK', connections: 1, totalConnections: 1 },
+            judged: true,
+            gone: false,
           },
         ],
       },

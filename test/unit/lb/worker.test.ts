@@ -61,6 +61,11 @@ class Agent {
     log: silentLogger,
     workers: this.host,
     steering: this.steering,
+    kernel: {
+      forwarders: [],
+      trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
+      connects: async () => true,
+    },
   });
 
   /** Resolves with the first frontend's view when it fits and the VIP is steered. */

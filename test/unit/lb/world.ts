@@ -153,7 +153,7 @@ export class Balance {
   }
 
   assign(frontend: DesiredFrontend): void {
-    this.#balancer.assign([{ frontend, preferredPort: 0 }]);
+    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }]);
   }
 
   release(address: string): void {

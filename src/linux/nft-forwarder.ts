@@ -1,0 +1,186 @@
+/**
+ * Forwarding by nftables: connections to a VIP are translated to their backends before the socket
+ * look-up, by rules in a table of our own (nft-forwarding-rules.ts). Each change is one transaction
+ * about what is different; a connection that is established never meets a rule again.
+ */
+import { spawnSync } from 'node:child_process';
+import { ipFamily } from '../base/ip.ts';
+import type { ForwardCount, Forwarder, ForwardPlan, Protocol } from '../lb/ports.ts';
+import { type Connection, Conntrack } from './conntrack.ts';
+import { enableForwarding } from './forwarding-sysctls.ts';
+import { NetlinkSocket } from './netlink-socket.ts';
+import { countRules, hasTable, NETLINK_NETFILTER, nft, removeTable, rulesetNumber } from './nft.ts';
+import {
+  changes,
+  FORWARD_TABLE,
+  type ForwardRules,
+  forwardRules,
+  NO_RULES,
+  type SlotsOf,
+  wholeTable,
+} from './nft-forwarding-rules.ts';
+
+/** A forwarder for the network namespace in which it is made. */
+export function createNftForwarder(slots: SlotsOf): Forwarder {
+  return new NftForwarder(slots);
+}
+
+class NftForwarder implements Forwarder {
+  readonly kind = 'nftables';
+  readonly #slots: SlotsOf;
+  readonly #netfilter = new NetlinkSocket(NETLINK_NETFILTER);
+  readonly #conntrack = new Conntrack();
+  #plans: readonly ForwardPlan[] = [];
+  /** The rules as this process set them. */
+  #rules: ForwardRules = NO_RULES;
+  /** What is known to stand: its number of rules, and the ruleset in which they were seen. */
+  #seen: { readonly rules: number; ruleset: number } | null = null;
+  /** One transaction after the other, in the order of the calls. */
+  #queue: Promise<unknown> = Promise.resolve();
+  #absence: string | null | undefined;
+
+  constructor(slots: SlotsOf) {
+    this.#slots = slots;
+  }
+
+  unavailable(): string | null {
+    // Once: to ask takes a process, which an agent that holds a lease does not wait for twice.
+    if (this.#absence === undefined) this.#absence = whyNot();
+    return this.#absence;
+  }
+
+  set(plans: readonly ForwardPlan[]): Promise<void> {
+    return this.#inTurn(() => this.#set(plans));
+  }
+
+  sever(
+    { address, port, protocol }: Pick<ForwardPlan, 'address' | 'port' | 'protocol'>,
+    backend: { readonly address: string; readonly port: number },
+  ): Promise<number> {
+    return this.#conntrack.end(address, protocol, ({ to, answers }) => {
+      const fits = answers.address === backend.address && answers.port === backend.port;
+      return fits && to.port === port;
+    });
+  }
+
+  async release(address: string): Promise<number> {
+    let ended = 0;
+    for (const [protocol, ports] of this.#portsOf(address)) {
+      ended += await this.#conntrack.end(
+        address,
+        protocol,
+        (connection) => ports.has(connection.to.port) && isForwarded(connection),
+      );
+    }
+    return ended;
+  }
+
+  async counts(): Promise<readonly ForwardCount[]> {
+    const plans = this.#plans;
+    const open = new Map<string, number>();
+    for (const address of new Set(plans.map((plan) => plan.address))) {
+      for (const protocol of this.#portsOf(address).keys()) {
+        await this.#conntrack.to(address, protocol, (connection) => {
+          if (!connection.open) return;
+          const { to, answers } = connection;
+          const key = keyOf({ address, protocol, port: to.port }, answers);
+          open.set(key, (open.get(key) ?? 0) + 1);
+        });
+      }
+    }
+    return plans.flatMap((plan) =>
+      plan.backends.map((backend) => ({
+        frontend: plan.name,
+        backend: backend.name,
+        connections: open.get(keyOf(plan, backend)) ?? 0,
+      })),
+    );
+  }
+
+  clear(): Promise<void> {
+    return this.#inTurn(async () => {
+      this.#plans = [];
+      if (hasTable(this.#netfilter, 'inet', FORWARD_TABLE)) {
+        await nft(removeTable('inet', FORWARD_TABLE));
+      }
+      this.#forget();
+    });
+  }
+
+  async #set(plans: readonly ForwardPlan[]): Promise<void> {
+    const stands = this.#stands();
+    // Without a table there is nothing to do, and no need for the binary either.
+    const isEmpty = plans.length === 0 && !hasTable(this.#netfilter, 'inet', FORWARD_TABLE);
+    const rules = forwardRules(plans, this.#rules, this.#slots);
+    const script = isEmpty ? '' : stands ? changes(this.#rules, rules) : wholeTable(rules);
+    for (const family of new Set(plans.map(({ address }) => ipFamily(address)))) {
+      if (family !== null) enableForwarding(family);
+    }
+    this.#plans = plans;
+    if (script === '') return;
+    this.#forget();
+    await nft(script);
+    this.#rules = rules;
+    this.#see();
+  }
+
+  /** Others may flush what is not theirs, as a whole or in part. */
+  #stands(): boolean {
+    if (this.#seen === null) return false;
+    const ruleset = rulesetNumber(this.#netfilter);
+    if (ruleset === this.#seen.ruleset) return true;
+    if (!hasTable(this.#netfilter, 'inet', FORWARD_TABLE)) return false;
+    if (countRules(this.#netfilter, 'inet', FORWARD_TABLE) !== this.#seen.rules) return false;
+    this.#seen.ruleset = ruleset;
+    return true;
+  }
+
+  #see(): void {
+    const ruleset = rulesetNumber(this.#netfilter);
+    this.#seen = { rules: countRules(this.#netfilter, 'inet', FORWARD_TABLE), ruleset };
+  }
+
+  /** Rotations go on all the same. */
+  #forget(): void {
+    this.#seen = null;
+  }
+
+  #portsOf(address: string): ReadonlyMap<Protocol, ReadonlySet<number>> {
+    const ports = new Map<Protocol, Set<number>>();
+    for (const plan of this.#plans) {
+      if (plan.address !== address) continue;
+      ports.set(plan.protocol, (ports.get(plan.protocol) ?? new Set()).add(plan.port));
+    }
+    return ports;
+  }
+
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const turn = this.#queue.then(action);
+    this.#queue = turn.catch(() => undefined);
+    return turn;
+  }
+}
+
+/** A proxy's connections keep the VIP as the address that answers: they end with their sockets. */
+function isForwarded({ to, answers }: Connection): boolean {
+  return to.address !== answers.address;
+}
+
+function keyOf(
+  { address, protocol, port }: Pick<ForwardPlan, 'address' | 'protocol' | 'port'>,
+  backend: { readonly address: string; readonly port: number },
+): string {
+  return `${address} ${protocol} ${port} ${backend.address} ${backend.port}`;
+}
+
+/** A dry run asks the kernel for everything that the rules are made of, and leaves nothing. */
+function whyNot(): string | null {
+  const input = wholeTable(NO_RULES);
+  const { error, status, stderr } = spawnSync('nft', ['-c', '-f', '-'], {
+    input,
+    encoding: 'utf8',
+  });
+  if (error !== undefined) return 'the program nft is not installed';
+  const [reason = ''] = stderr.trim().split('\n');
+  return status === 0 ? null : `nftables cannot translate here: ${reason}`;
+}
