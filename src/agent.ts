@@ -5,7 +5,14 @@
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { Claimants } from './agent/claimants.ts';
-import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
+import {
+  type FactSources,
+  fenceAlarms,
+  httpFacts,
+  livez,
+  localFacts,
+  readyz,
+} from './agent/facts.ts';
 import { connectOnce, Lookout } from './agent/lookout.ts';
 import { watchLoop } from './agent/loop-watch.ts';
 import { type PlacedVip, Places } from './agent/placement.ts';
@@ -381,6 +388,7 @@ class Agent {
         ...this.#timeAlarms.values(),
         ...this.#claimants.alarms(),
         ...diskAlarms(this.#node.diskTrouble()),
+        ...fenceAlarms(fence),
       ],
     };
   }
