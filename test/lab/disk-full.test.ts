@@ -40,7 +40,7 @@ scenario("the holder's disk is full: the VIP moves to a host that can write", as
   const { cluster, lab, observer } = scene;
   const full = await scene.holder();
   const traffic = await scene.traffic();
-  const writes = Writes.start(cluster);
+  await using writes = Writes.start(cluster);
 
   full.disk.fill();
   const holder = await observer.waitForHolder(lab.vip, 15_000, (host) => host !== full.name);
@@ -66,7 +66,7 @@ scenario("a follower's disk is full: nobody else notices", async (scene) => {
   const full = lab.hosts.find((host) => host !== holder);
   assert.ok(full !== undefined);
   const traffic = await scene.traffic({ streams: 3 });
-  const writes = Writes.start(cluster);
+  await using writes = Writes.start(cluster);
 
   full.disk.fill();
   await diskOf(scene, full, 'full');
@@ -86,7 +86,7 @@ scenario(
     const { cluster, lab, observer } = scene;
     const holder = await scene.holder();
     const traffic = await scene.traffic({ streams: 3 });
-    const writes = Writes.start(cluster);
+    await using writes = Writes.start(cluster);
 
     for (const host of lab.hosts) host.disk.fill();
     // The third may have a few bytes left in the last page of its journal, and be asked for none.
