@@ -4,16 +4,21 @@
  */
 import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { Claimants } from './agent/claimants.ts';
-import { type FactSources, httpFacts, livez, localFacts, readyz } from './agent/facts.ts';
+import {
+  type FactSources,
+  fenceAlarms,
+  httpFacts,
+  livez,
+  localFacts,
+  readyz,
+} from './agent/facts.ts';
 import { connectOnce, Lookout } from './agent/lookout.ts';
 import { watchLoop } from './agent/loop-watch.ts';
-import { type PlacedVip, Places } from './agent/placement.ts';
+import { Seat } from './agent/seat.ts';
 import { type Clock, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
 import { type Prng, prng } from './base/prng.ts';
-import type { VipDuty } from './cluster/assign.ts';
 import { Control, type ControlPorts } from './cluster/control.ts';
 import { diskAlarms } from './cluster/disk-trouble.ts';
 import { Duties } from './cluster/duties.ts';
@@ -57,9 +62,8 @@ import type { Standing } from './rpc/identity.ts';
 import type { LocalPeerOf } from './rpc/local-server.ts';
 import { Rpc } from './rpc/server.ts';
 import { openLogStorage } from './storage/log-storage.ts';
-import { VipController } from './vip/controller.ts';
 import { probeCodec, rivalOf } from './vip/frames.ts';
-import type { AnnounceLink, VipPlacement } from './vip/ports.ts';
+import type { AnnounceLink } from './vip/ports.ts';
 
 /** Whoever is in this group may read the local socket. */
 const READERS_GROUP = 'holdfast';
@@ -121,8 +125,7 @@ class Agent {
   readonly #parts: AgentParts;
   readonly #random: Prng;
   readonly #table: ReturnType<typeof createAddressTable>;
-  readonly #vip: VipController;
-  readonly #claimants: Claimants;
+  readonly #seat: Seat;
   readonly #lookout: Lookout;
   readonly #lb: LbController;
   readonly #duties: Duties;
@@ -133,31 +136,24 @@ class Agent {
   readonly #http: HttpServer;
   readonly #sources: FactSources;
   readonly #timeAlarms = new Map<string, string>();
-  readonly #places: Places;
-  #placed: readonly PlacedVip[] = [];
   #loopWatch: { close(): void } | null = null;
   #ruleWatch: { close(): void } | null = null;
-  #retired = false;
   #end: (exitCode: number) => void = () => undefined;
 
   /** Everything is plugged together here, and nothing begins. */
   constructor(parts: AgentParts) {
     const { config, log, clock } = parts;
     this.#parts = parts;
-    this.#places = new Places(clock);
     this.#random = prng(randomInt(2 ** 47));
     this.#table = createAddressTable(clock);
     const { fence, reason } = createFence();
     log.info('agent.fence', { kind: fence.kind, reason });
     const link = createPacketLink(clock, probeCodec);
-    this.#claimants = this.#newClaimants(link);
-    this.#vip = new VipController({
-      clock,
-      table: this.#table,
-      fence,
-      link,
-      log,
-      marginMs: agentMarginMs,
+    this.#seat = new Seat({
+      ...{ clock, log, config, fence, link, table: this.#table },
+      source: createClaimSource(clock, rivalOf),
+      view: () => this.#node.view(),
+      onChange: () => this.#duties.hostChanged(),
     });
     this.#lb = new LbController({
       clock,
@@ -197,7 +193,7 @@ class Agent {
     const stop = (): void => this.#end(0);
     process.once('SIGTERM', stop).once('SIGINT', stop);
     // Rule R11: whatever a former process left goes before anything else begins.
-    this.#vip.start();
+    this.#seat.start();
     try {
       await this.#rpc.start();
       await this.#http.start();
@@ -227,16 +223,15 @@ class Agent {
       this.#duties.hostChanged();
       this.#reporter.look();
     });
-    this.#vip.onChange(({ address, held }) => {
-      if (held) this.#claimants.claimed();
-      else this.#lb.releaseClients(address);
+    this.#seat.vip.onChange(({ address, held }) => {
+      if (!held) this.#lb.releaseClients(address);
       notifier.status(this.#statusLine());
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
     this.#node.onView(({ role }) => {
       if (role !== 'pre-candidate' && role !== 'candidate') return;
       // What asks for votes leaves in this turn of the loop, and must not wait for the links.
-      setImmediate(() => this.#claimants.look());
+      setImmediate(() => this.#seat.lookForRivals());
     });
     this.#node.start();
     this.#renewal.start();
@@ -255,15 +250,14 @@ class Agent {
     this.#reporter.stop();
     this.#lookout.stop();
     this.#renewal.stop();
-    this.#claimants.stop();
-    this.#places.stop();
+    this.#seat.stopLooking();
     await attempt(log, 'node', () => this.#node.stop());
-    await attempt(log, 'vip', () => this.#retire());
+    await attempt(log, 'vip', () => this.#seat.retire());
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
     // Peers dial anew at once, and the successor has better things to do in its first moments.
     await attempt(log, 'rpc', () => this.#rpc.close());
     // Last, because it takes the kernel long: shut, the fence stands in nobody's way.
-    await attempt(log, 'fence', () => this.#vip.stop());
+    await attempt(log, 'fence', () => this.#seat.vip.stop());
     await attempt(log, 'http', () => this.#http.stop());
     this.#table.close();
     log.info('agent.stopped');
@@ -272,39 +266,6 @@ class Agent {
   #fail(error: unknown): void {
     this.#parts.log.error('agent.failed', { why: describeError(error) });
     this.#end(1);
-  }
-
-  /** The VIP goes, and no duty counts any more: a node that failed may still think it leads. */
-  #retire(): void {
-    this.#takeDuty({ vips: [], hold: null, reason: 'stopped' });
-    this.#retired = true;
-  }
-
-  #takeDuty(duty: VipDuty): void {
-    if (this.#retired) return;
-    const vips = this.#carried().filter(({ address }) => !this.#claimants.yielded(address));
-    this.#vip.set({ vips, hold: duty.hold, reason: duty.reason });
-  }
-
-  /** Finds the interfaces anew; why this host could not carry every VIP, or null. */
-  #place(state: ClusterState): string | null {
-    const links = this.#table.links();
-    const again = (): void => this.#duties.hostChanged();
-    this.#placed = this.#places.find(state.spec.vips, links, this.#parts.config, again);
-    this.#claimants.listen(this.#carried(), links);
-    return this.#problem();
-  }
-
-  #problem(): string | null {
-    const misplaced = this.#placed.find(({ problem }) => problem !== null);
-    return misplaced?.problem ?? this.#claimants.problem();
-  }
-
-  /** The VIPs that have an interface here. */
-  #carried(): readonly VipPlacement[] {
-    return this.#placed.flatMap(({ address, interface: link }) =>
-      link === null ? [] : [{ address, interface: link }],
-    );
   }
 
   /** The lease beyond the agent's margin is all that a slow turn of the loop may take. */
@@ -317,36 +278,13 @@ class Agent {
     return watchLoop({ clock, log, spareMs });
   }
 
-  #macs(): readonly string[] {
-    const carriers = new Set(this.#placed.map((vip) => vip.interface));
-    const links = this.#table.links().filter((link) => carriers.has(link.name));
-    return links.flatMap(({ mac }) => (mac === null ? [] : [mac])).sort();
-  }
-
-  #newClaimants(link: AnnounceLink): Claimants {
-    const { clock, log } = this.#parts;
-    return new Claimants({
-      clock,
-      log,
-      link,
-      source: createClaimSource(clock, rivalOf),
-      view: () => this.#node.view(),
-      holds: (address) => this.#vip.holds(address),
-      defend: (address) => this.#vip.defend(address),
-      onChange: () => this.#duties.hostChanged(),
-    });
-  }
-
   #newDuties(): Duties {
     return new Duties({
       clock: this.#parts.clock,
       marginMs: agentMarginMs,
-      vip: {
-        take: (duty) => this.#takeDuty(duty),
-        renew: (deadline) => this.#vip.renew(deadline),
-      },
+      vip: this.#seat,
       balance: (frontends) => this.#lb.set({ frontends }),
-      problem: (state) => this.#place(state),
+      problem: (state) => this.#seat.place(state),
     });
   }
 
@@ -380,22 +318,19 @@ class Agent {
       version,
       name: this.#parts.config.node.name,
       node: this.#node,
-      vip: this.#vip,
+      vip: this.#seat.vip,
       lb: this.#lb,
       fence,
       peers: () => this.#rpc.peers(),
-      placed: () =>
-        this.#placed.map((vip) => {
-          const yielded = this.#claimants.yielded(vip.address);
-          return yielded === null ? vip : { ...vip, problem: yielded };
-        }),
+      placed: () => this.#seat.placed(),
       observed: (address) => this.#lookout.seen(address),
-      conflicts: () => this.#claimants.conflicts,
+      conflicts: () => this.#seat.conflicts(),
       eligibility: () => this.#node.eligibility(),
       alarms: () => [
         ...this.#timeAlarms.values(),
-        ...this.#claimants.alarms(),
+        ...this.#seat.alarms(),
         ...diskAlarms(this.#node.diskTrouble()),
+        ...fenceAlarms(fence),
       ],
     };
   }
@@ -412,7 +347,7 @@ class Agent {
         formatVersion,
         address: config.advertise,
         certExpires: new Date(this.#renewal.certificate.notAfterMs).toISOString(),
-        macs: this.#macs(),
+        macs: this.#seat.macs(),
       }),
     });
   }
@@ -424,7 +359,7 @@ class Agent {
       log,
       link,
       node: this.#node,
-      vips: () => this.#carried(),
+      vips: () => this.#seat.carried(),
       links: () => this.#table.links(),
       connect: (address, port, timeoutMs) => connectOnce(clock, address, port, timeoutMs),
       report: (report) => this.#rpc.operations.observe(report),
@@ -503,7 +438,7 @@ class Agent {
   /** For `systemctl status`. */
   #statusLine(): string {
     const { role, leader, state } = this.#node.view();
-    const held = this.#vip.view().filter(({ heldHere }) => heldHere);
+    const held = this.#seat.vip.view().filter(({ heldHere }) => heldHere);
     if (held.length > 0) return `holds ${held.map(({ address }) => address).join(', ')}`;
     const name = leader === null ? null : (memberById(state, leader)?.name ?? leader);
     return name === null ? `${role}, no leader is known` : `${role}, ${name} leads`;

@@ -60,6 +60,13 @@ export function localFacts(from: LocalSources): LocalFacts {
   };
 }
 
+/** Another fence guards meanwhile, but no single one is to be relied on. */
+export function fenceAlarms(fence: Pick<HostFence, 'trouble'>): readonly string[] {
+  const trouble = fence.trouble();
+  if (trouble === null) return [];
+  return [`eBPF alone guards the VIPs on this host: ${trouble}; see \`holdfast doctor\``];
+}
+
 function localVips({ vip, placed, observed }: LocalSources): readonly LocalVip[] {
   const views = new Map(vip.view().map((view) => [view.address, view]));
   return placed().map(({ address, interface: link, from, problem }) => {

@@ -9,12 +9,16 @@
 import type { Millis } from '../base/clock.ts';
 import { describeError, OperatingError } from '../base/errors.ts';
 import type { VipPlacement } from '../vip/ports.ts';
+import { rawNow } from './clock.ts';
 import type { EbpfFence } from './ebpf-fence.ts';
 import type { HostFence } from './host-fence.ts';
 import type { NftFence } from './nft-fence.ts';
 
 /** No single line is trusted alone, where the host can have more. */
 const LINES_WANTED = 2;
+/** nftables is tried again so soon, and then ever more seldom: a firewall may be reloading. */
+const RETRY_FIRST_MS: Millis = 1_000;
+const RETRY_MAX_MS: Millis = 300_000;
 /** One renewal may have run out before it was looked for; so many in a row never arrive. */
 const RENEWALS_MISSED_MAX = 3;
 
@@ -24,6 +28,9 @@ export class DoubleFence implements HostFence {
   readonly #nft: NftFence;
   /** Why nftables does not take part; null while it does. */
   #nftTrouble: string | null = null;
+  #retryAt: Millis = 0;
+  #retryMs: Millis = RETRY_FIRST_MS;
+  #vips: readonly VipPlacement[] = [];
   /** Renewals that did not arrive since the rules were set; null once one was seen to. */
   #renewalsMissed: number | null = 0;
   /** The deadline in force; null while shut. */
@@ -37,15 +44,21 @@ export class DoubleFence implements HostFence {
   }
 
   arm(vips: readonly VipPlacement[]): void {
+    this.#vips = vips;
     this.#ebpf.arm(vips);
-    if (this.#nftTrouble === null) this.#withNft(() => this.#armNft(vips));
+    if (this.#mayUseNft()) this.#withNft(() => this.#armNft(vips));
     this.#lines = this.#count();
   }
 
   open(deadline: Millis): void {
     this.#deadline = deadline;
     this.#ebpf.open(deadline);
-    if (this.#nftTrouble !== null) return;
+    if (this.#nftTrouble !== null) {
+      if (!this.#mayUseNft()) return;
+      this.#withNft(() => this.#armNft(this.#vips));
+      this.#lines = Math.max(this.#lines, this.#count());
+      return;
+    }
     this.#withNft(() => {
       const opened = this.#nft.open(deadline);
       if (opened && this.#renewalsMissed !== null) this.#expectRenewal(this.#renewalsMissed);
@@ -79,7 +92,6 @@ export class DoubleFence implements HostFence {
     return this.#ebpf.drops();
   }
 
-  /** Why only one kind of fence guards here, in words; null where both do. */
   trouble(): string | null {
     return this.#nftTrouble;
   }
@@ -103,12 +115,26 @@ export class DoubleFence implements HostFence {
    */
   #expectRenewal(missed: number): void {
     this.#renewalsMissed = this.#nft.isOpen() ? null : missed + 1;
+    if (this.#renewalsMissed === null) this.#retryMs = RETRY_FIRST_MS;
     if ((this.#renewalsMissed ?? 0) < RENEWALS_MISSED_MAX) return;
     throw new OperatingError({
       code: 'fence-unreachable',
       message: 'its renewals do not arrive on the loopback interface',
       hint: 'let a firewall accept all output to lo',
     });
+  }
+
+  /** Whether it takes part, or is to be tried again now. */
+  #mayUseNft(): boolean {
+    if (this.#nftTrouble === null) return true;
+    const now = rawNow();
+    if (now < this.#retryAt) return false;
+    this.#retryMs = Math.min(2 * this.#retryMs, RETRY_MAX_MS);
+    this.#retryAt = now + this.#retryMs;
+    // Armed where its renewals do not leave, it would only make the VIPs mute.
+    if (!this.#nft.maySend()) return false;
+    this.#nftTrouble = null;
+    return true;
   }
 
   /** The eBPF fence guards alone where nftables cannot. */
@@ -118,6 +144,7 @@ export class DoubleFence implements HostFence {
     } catch (error) {
       if (!(error instanceof OperatingError) || error.code === 'interface-missing') throw error;
       this.#nftTrouble = `no nftables fence: ${describeError(error)}`;
+      this.#retryAt = rawNow() + this.#retryMs;
       this.#nft.disarm();
       this.#lines = Math.min(this.#lines, this.#count());
     }

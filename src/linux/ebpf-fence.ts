@@ -173,6 +173,10 @@ export class EbpfFence implements HostFence {
     this.#weakHost.set([]);
   }
 
+  trouble(): null {
+    return null;
+  }
+
   /** Frames dropped since this process loaded the fence. */
   drops(): number {
     const value = Buffer.alloc(8);

@@ -6,4 +6,6 @@ export interface HostFence extends Fence {
   standing(): readonly string[];
   /** Frames dropped since this process loaded the fence; null where nobody counts them. */
   drops(): number | null;
+  /** Why fewer kinds guard here than could, in words; null where all do. */
+  trouble(): string | null;
 }

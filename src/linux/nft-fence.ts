@@ -112,6 +112,21 @@ export class NftFence implements HostFence {
     return changes;
   }
 
+  trouble(): null {
+    return null;
+  }
+
+  /** Whether what it sends to itself leaves: a host firewall may forbid it. */
+  maySend(): boolean {
+    try {
+      this.#send(SHUT_PORT);
+      return true;
+    } catch (error) {
+      if (error instanceof OperatingError) return false;
+      throw error;
+    }
+  }
+
   /** Whether a renewal has arrived and has not run out. */
   isOpen(): boolean {
     return !setIsEmpty('netdev', SET);

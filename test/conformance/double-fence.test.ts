@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   attachTcxFirst,
   detachTcxById,
@@ -84,7 +85,7 @@ test('a foreign program at the head of TCX bypasses two lines: not borne', () =>
   }
 });
 
-test('a host firewall that drops our renewals leaves the eBPF fence to guard alone', async () => {
+test('a host firewall that drops our renewals leaves the eBPF fence alone for a while', async () => {
   run('nft add table ip foreign');
   run('nft add chain ip foreign out { type filter hook output priority 0; policy drop; }');
 
@@ -93,6 +94,16 @@ test('a host firewall that drops our renewals leaves the eBPF fence to guard alo
   assert.deepEqual(fence.standing(), ['ebpf']);
   assert.match(fence.trouble() ?? '', /no nftables fence/);
   assert.equal(fence.intact(), true);
+  await pause(1_100);
+  fence.open(rawNow() + 60_000);
+  assert.deepEqual(fence.standing(), ['ebpf'], 'it does not try where it would be mute');
+
   run('nft delete table ip foreign');
+  await pause(2_100);
+  fence.open(rawNow() + 60_000);
+  assert.deepEqual(fence.standing(), ['ebpf', 'nft']);
+  assert.equal(fence.trouble(), null);
   assert.deepEqual(await answers(), EVERY_ANSWER);
+  run('nft flush set netdev holdfast lease');
+  assert.deepEqual(await answers(), [], 'and guards as before');
 });

@@ -39,7 +39,8 @@ scenario('the holder renews its fence, the others drop what is sent to them', as
   assert.equal(await value(follower, 'fence_renewals_total'), 0);
   assert.equal(await value(follower, 'lease_remaining_seconds'), 0);
   const left = await value(holder, 'lease_remaining_seconds');
-  assert.ok(left > 0 && left < 0.4, `${left} s`);
+  const promised = await value(holder, 'promise_seconds');
+  assert.ok(left > 0 && left < promised, `${left} s of a promise of ${promised} s`);
   for (const host of [holder, follower]) {
     assert.equal(await value(host, 'fence_standing', ['ebpf']), 1);
     assert.equal(await value(host, 'fence_standing', ['nft']), 1);
@@ -73,13 +74,87 @@ scenario('a fence that is bypassed is a miss, and the VIP is back at once', asyn
   );
 });
 
-scenario('an address that somebody removes is a repair', async (scene) => {
+/** How others load their rules: all at once, and whatever else there was is gone. */
+const others = `flush ruleset
+table inet filter { chain input { type filter hook input priority 0; policy accept; }; }
+`;
+/** firewalld lets only established connections go on while it loads its rules. */
+const meanwhile = ['input', 'output']
+  .map((hook) => `chain ${hook} { type filter hook ${hook} priority 9; policy drop;`)
+  .map((chain) => `${chain} ct state established,related accept; };`)
+  .join(' ');
+const closed = `flush ruleset\ntable inet firewalld_policy_drop { ${meanwhile} }\n`;
+
+const reloads: readonly {
+  readonly what: string;
+  readonly play: (nft: (rules: string) => Promise<void>) => Promise<void>;
+}[] = [
+  {
+    what: 'a restart and a reload of nftables.service',
+    play: async (nft) => {
+      for (const rules of ['flush ruleset\n', others, others]) await nft(rules);
+    },
+  },
+  {
+    what: 'a reload of firewalld, closed for half a second,',
+    play: async (nft) => {
+      await nft(closed);
+      await lasting(500);
+      await nft(others);
+    },
+  },
+];
+
+for (const { what, play } of reloads) {
+  scenario(`${what} leaves the VIP where it is, and takes no fence for good`, async (scene) => {
+    const { lab, observer, cluster } = scene;
+    const { holder, follower } = await cast(scene);
+    for (const host of [holder, follower]) {
+      await play(async (rules) => {
+        const { code, stderr } = await host.exec(['nft', '-f', '-'], { input: rules });
+        assert.equal(code, 0, stderr);
+      });
+      await until(
+        async () => {
+          const { self, warnings } = await cluster.status(host);
+          return self.fences.join() === 'ebpf,nft,lifetime' && warnings.join().indexOf('eBPF') < 0;
+        },
+        { timeoutMs: 6_000, what: `all fences of ${host.name}` },
+      );
+    }
+    const { tenures } = await observer.report(lab.vip);
+    assert.deepEqual(
+      tenures.map(({ host }) => host),
+      [holder.name],
+    );
+    assert.equal(await value(holder, 'fence_standing', ['nft']), 1);
+    for (const host of [holder, follower]) await host.exec(['nft', 'delete table inet filter']);
+  });
+}
+
+scenario('an address that somebody removes is a repair, and announced again', async (scene) => {
+  const { lab, observer } = scene;
   const { holder } = await cast(scene);
   const repairs = await value(holder, 'vip_repairs_total');
+  const sent: number[] = [];
 
-  await holder.exec(['ip', 'addr', 'del', `${scene.lab.vip}/32`, 'dev', 'eth0']);
+  for (let round = 0; round < 2; round++) {
+    await observer.forget();
+    await holder.exec(['ip', 'addr', 'del', `${lab.vip}/32`, 'dev', 'eth0']);
+    // A request and a reply, five times within two seconds; then nothing for eight.
+    await until(
+      async () => {
+        const { records } = await observer.report(lab.vip);
+        return records.filter(({ kind }) => kind === 'announce').length >= 10;
+      },
+      { timeoutMs: 5_000, what: 'ten announcements on the wire' },
+    );
+    sent.push(await value(holder, 'arp_announcements_total'));
+  }
 
-  await grown(holder, 'vip_repairs_total', repairs, 1);
+  const [first = Number.NaN, second = Number.NaN] = sent;
+  assert.equal(second - first, 10, 'as many as were on the wire');
+  await grown(holder, 'vip_repairs_total', repairs, 2);
 });
 
 scenario('a pause is an expiry of the fence, a new leader and a late loop', async (scene) => {

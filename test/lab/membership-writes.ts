@@ -11,7 +11,7 @@ interface CreatedToken {
 }
 
 /** Two writers that create tokens, one after the other, on whichever hosts run. */
-export class Writes {
+export class Writes implements AsyncDisposable {
   readonly #cluster: Cluster;
   readonly #acknowledged: string[] = [];
   #stopped = false;
@@ -35,6 +35,12 @@ export class Writes {
     const lost = this.#acknowledged.filter((id) => !known.includes(id));
     assert.deepEqual(lost, [], `of ${this.#acknowledged.length} acknowledged writes`);
     assert.ok(this.#acknowledged.length > 1, 'the writes went on');
+  }
+
+  /** Stops, also where the scenario has failed. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#loop;
   }
 
   async #write(first: number): Promise<void> {

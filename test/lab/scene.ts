@@ -94,7 +94,7 @@ export function logTails(lab: Lab, characters = 3_000): string {
 /** Declares scenarios that share one scene, made before the first and gone after the last. */
 export function scenarios(
   options: SceneOptions,
-): (name: string, play: (scene: Scene) => Promise<void>) => void {
+): (name: string, play: (scene: Scene) => Promise<void>, timeoutMs?: number) => void {
   let scene: Scene | null = null;
   before(async () => {
     scene = await Scene.create(options);
@@ -102,8 +102,8 @@ export function scenarios(
   after(async () => {
     await scene?.close();
   });
-  return (name, play) => {
-    test(name, { timeout: scenarioTimeoutMs }, async () => {
+  return (name, play, timeoutMs = scenarioTimeoutMs) => {
+    test(name, { timeout: timeoutMs }, async () => {
       if (scene === null) throw new Error('there is no scene');
       await playOn(scene, play);
     });
