@@ -69,6 +69,8 @@ import type { AnnounceLink } from './vip/ports.ts';
 const READERS_GROUP = 'holdfast';
 /** A `status` that reads the data directory while the agent starts lets go of it soon. */
 const LOCK_WAIT_MS = 2_000;
+/** Ending what may be thousands of connections takes a processor for a while. */
+const RELEASE_AFTER_MS = 200;
 /** After the VIP has gone no connection over it can go on; this is for direct ones. */
 const DRAIN_MS = 100;
 /** What a backend takes to accept a connection that is compared with one through the kernel. */
@@ -224,7 +226,7 @@ class Agent {
       this.#reporter.look();
     });
     this.#seat.vip.onChange(({ address, held }) => {
-      if (!held) this.#lb.releaseClients(address);
+      if (!held) this.#releaseSoon(address);
       notifier.status(this.#statusLine());
     });
     this.#node.onView(() => notifier.status(this.#statusLine()));
@@ -238,6 +240,14 @@ class Agent {
     this.#reporter.start();
     this.#lookout.start();
     this.#loopWatch = this.#watchLoop();
+  }
+
+  /** Its clients are let go after the moments in which the successor counts on this node. */
+  #releaseSoon(address: string): void {
+    const { clock } = this.#parts;
+    clock.after(RELEASE_AFTER_MS, () => {
+      if (!this.#seat.vip.holds(address)) this.#lb.releaseClients(address);
+    });
   }
 
   /** Root to leaf: the VIP moves first, and the log closes last. */
