@@ -15,7 +15,7 @@ import {
 import { connectOnce, Lookout } from './agent/lookout.ts';
 import { watchLoop } from './agent/loop-watch.ts';
 import { Seat } from './agent/seat.ts';
-import { type Clock, systemClock } from './base/clock.ts';
+import { type Clock, sleep, systemClock } from './base/clock.ts';
 import { describeError, OperatingError } from './base/errors.ts';
 import { createLogger, type Logger } from './base/log.ts';
 import { type Prng, prng } from './base/prng.ts';
@@ -69,6 +69,8 @@ import type { AnnounceLink } from './vip/ports.ts';
 const READERS_GROUP = 'holdfast';
 /** A `status` that reads the data directory while the agent starts lets go of it soon. */
 const LOCK_WAIT_MS = 2_000;
+/** The successor claims in these moments, perhaps on the same processors: nothing else begins. */
+const CLAIM_MS = 60;
 /** Ending what may be thousands of connections takes a processor for a while. */
 const RELEASE_AFTER_MS = 200;
 /** After the VIP has gone no connection over it can go on; this is for direct ones. */
@@ -263,6 +265,7 @@ class Agent {
     this.#seat.stopLooking();
     await attempt(log, 'node', () => this.#node.stop());
     await attempt(log, 'vip', () => this.#seat.retire());
+    await sleep(this.#parts.clock, CLAIM_MS);
     await attempt(log, 'lb', () => this.#lb.stop(DRAIN_MS));
     // Peers dial anew at once, and the successor has better things to do in its first moments.
     await attempt(log, 'rpc', () => this.#rpc.close());
