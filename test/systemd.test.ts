@@ -56,6 +56,8 @@ test('the unit lets the agent do its work and nothing more', () => {
   assert.match(settings.get('WatchdogSec') ?? '', /^\d+s$/);
   assert.match(settings.get('ExecStopPost') ?? '', / cleanup$/);
   assert.match(settings.get('SystemCallFilter') ?? '', /\bbpf\b/);
+  assert.equal(settings.get('DeviceAllow'), '/dev/net/tun rw');
+  assert.equal(settings.get('ReadWritePaths'), '/proc/sys/net');
   const capabilities = settings.get('CapabilityBoundingSet')?.split(' ') ?? [];
   for (const needed of ['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF']) {
     assert.ok(capabilities.includes(needed), `${needed} is missing`);

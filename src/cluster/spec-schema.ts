@@ -13,7 +13,7 @@ import { timingProblems } from './timing.ts';
 
 export const apiVersion = 'holdfast/v1';
 export const maxVips = 32;
-export const maxFrontends = 64;
+export const maxFrontends = 1_024;
 export const maxStaticBackends = 256;
 
 /** Serves unconfigured on kubeadm, k3s, RKE2 and Talos; etcd's elections are not its business. */

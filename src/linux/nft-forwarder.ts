@@ -109,6 +109,7 @@ class NftForwarder implements Forwarder {
 
   async #set(plans: readonly ForwardPlan[]): Promise<void> {
     const stands = this.#stands();
+    if (stands && plans === this.#plans) return;
     // Without a table there is nothing to do, and no need for the binary either.
     const isEmpty = plans.length === 0 && !hasTable(this.#netfilter, 'inet', FORWARD_TABLE);
     const rules = forwardRules(plans, this.#rules, this.#slots);

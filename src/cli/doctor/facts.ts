@@ -21,8 +21,14 @@ export interface DoctorFacts {
   readonly lockableBytes: Found<number | null>;
   readonly kernelRelease: string;
   readonly vips: readonly VipFacts[];
-  readonly conntrack: { readonly count: number; readonly max: number } | null;
+  readonly conntrack: {
+    readonly count: number;
+    readonly max: number;
+    /** How long it remembers an established connection that is silent. */
+    readonly establishedSeconds: number;
+  } | null;
   readonly ipForward: boolean;
+  readonly ip6Forward: boolean;
   readonly ports: readonly PortFacts[];
   readonly peers: readonly PeerFacts[];
   readonly clockSynchronised: Found<boolean>;

@@ -95,6 +95,7 @@ export async function gather(
     vips,
     conntrack: conntrack(),
     ipForward: sysctl(['net', 'ipv4', 'ip_forward']) === 1,
+    ip6Forward: sysctl(['net', 'ipv6', 'conf', 'all', 'forwarding']) === 1,
     ports: ports(document, config),
     peers,
     clockSynchronised: clockSynchronised(),
@@ -220,10 +221,13 @@ async function measureDisk(clock: Clock, paths: Paths): Promise<DiskFacts> {
 }
 
 function conntrack(): DoctorFacts['conntrack'] {
-  const [count, max] = ['nf_conntrack_count', 'nf_conntrack_max'].map((name) =>
-    sysctl(['net', 'netfilter', name]),
-  );
-  return count == null || max == null ? null : { count, max };
+  const [count, max, establishedSeconds] = [
+    'nf_conntrack_count',
+    'nf_conntrack_max',
+    'nf_conntrack_tcp_timeout_established',
+  ].map((name) => sysctl(['net', 'netfilter', name]));
+  if (count == null || max == null || establishedSeconds == null) return null;
+  return { count, max, establishedSeconds };
 }
 
 function ports(document: StatusDocument | null, config: AgentConfig | null): DoctorFacts['ports'] {

@@ -8,6 +8,8 @@ const DAY_MS = 86_400_000;
 /** Certificates renew themselves at two thirds; past this share of their life nobody did. */
 const RENEWAL_OVERDUE_SHARE = 0.75;
 /** Beyond this share of its table conntrack begins to refuse connections. */
+/** An hour of silence on a watch changes nothing, and the keepalive of Linux comes after two. */
+const IDLE_WANTED_SECONDS = 7_800;
 const CONNTRACK_SHARE = 0.8;
 /** The higher values of arp_ignore keep the kernel silent about an address of host scope. */
 const ARP_IGNORE_MAX = 1;
@@ -105,22 +107,55 @@ function arpChecks({ address, interface: link, sysctls: values }: VipFacts): rea
   ];
 }
 
-function sysctls({ status, ipForward, conntrack }: DoctorFacts): readonly Check[] {
-  const frontends = known(status)?.frontends ?? [];
+function sysctls(facts: DoctorFacts): readonly Check[] {
+  const frontends = known(facts.status)?.frontends ?? [];
   const routed = frontends.filter(({ dataPath }) => ['nftables', 'ipvs'].includes(dataPath));
-  const forward =
-    ipForward || routed.length === 0
-      ? ok('sysctl-ip-forward', `ip_forward is ${ipForward ? 'on' : 'off, and nothing needs it'}`)
-      : fail(
-          'sysctl-ip-forward',
-          `ip_forward is off, and ${routed.map(({ name }) => name).join(', ')} needs it`,
-          'sysctl net.ipv4.ip_forward=1',
-        );
-  if (conntrack === null) return [forward];
-  const used = `conntrack holds ${conntrack.count} of ${conntrack.max} connections`;
-  const full = conntrack.count > conntrack.max * CONNTRACK_SHARE;
-  const hint = 'raise net.netfilter.nf_conntrack_max, or new connections are dropped';
-  return [forward, full ? warn('sysctl-conntrack', used, hint) : ok('sysctl-conntrack', used)];
+  return [
+    forwarding('ip-forward', facts.ipForward, routed.filter(isV4), 'net.ipv4.ip_forward'),
+    forwarding(
+      'ip6-forward',
+      facts.ip6Forward,
+      routed.filter((frontend) => !isV4(frontend)),
+      'net.ipv6.conf.all.forwarding',
+    ),
+    ...conntrackChecks(facts.conntrack, routed.length > 0),
+  ];
+}
+
+function isV4({ address }: { readonly address: string }): boolean {
+  return !address.includes(':');
+}
+
+function forwarding(
+  what: string,
+  isOn: boolean,
+  routed: readonly { readonly name: string }[],
+  sysctl: string,
+): Check {
+  const name = `sysctl-${what}`;
+  if (isOn) return ok(name, `${sysctl} is on`);
+  if (routed.length === 0) return ok(name, `${sysctl} is off, and nothing needs it`);
+  const who = routed.map((frontend) => frontend.name).join(', ');
+  return fail(name, `${sysctl} is off, and ${who} needs it`, `sysctl ${sysctl}=1`);
+}
+
+function conntrackChecks(conntrack: DoctorFacts['conntrack'], isUsed: boolean): readonly Check[] {
+  if (conntrack === null) return [];
+  const { count, max, establishedSeconds } = conntrack;
+  const used = `conntrack holds ${count} of ${max} connections`;
+  const room =
+    count > max * CONNTRACK_SHARE
+      ? warn(
+          'sysctl-conntrack',
+          used,
+          'raise net.netfilter.nf_conntrack_max, or new connections are dropped',
+        )
+      : ok('sysctl-conntrack', used);
+  const name = 'sysctl-conntrack-timeout';
+  const idle = `conntrack forgets a connection that is silent for ${establishedSeconds} s`;
+  if (!isUsed || establishedSeconds >= IDLE_WANTED_SECONDS) return [room, ok(name, idle)];
+  const sysctl = `net.netfilter.nf_conntrack_tcp_timeout_established=${IDLE_WANTED_SECONDS}`;
+  return [room, warn(name, `${idle}, and idle watches are cut`, `sysctl ${sysctl} or more`)];
 }
 
 function portCheck({ port, what, listeners }: DoctorFacts['ports'][number], facts: DoctorFacts) {

@@ -37,8 +37,9 @@ const WELL: DoctorFacts = {
   lockableBytes: { value: null },
   kernelRelease: '6.12.3-amd64',
   vips: [VIP],
-  conntrack: { count: 10, max: 262_144 },
+  conntrack: { count: 10, max: 262_144, establishedSeconds: 432_000 },
   ipForward: true,
+  ip6Forward: true,
   ports: [
     { port: 7443, what: 'members', listeners: [{ address: '::', program: 'node' }] },
     { port: 7444, what: 'http', listeners: [{ address: '127.0.0.1', program: 'node' }] },
@@ -106,7 +107,10 @@ suite('each trouble is one line', () => {
       vip({ address: 'fd00::1', sysctls: { disable_ipv6: 1 } }),
       /^fail sysctl-ipv6: IPv6 is disabled on eth0/,
     ],
-    [{ conntrack: { count: 90, max: 100 } }, /^warn sysctl-conntrack: conntrack holds 90 of 100/],
+    [
+      { conntrack: { count: 90, max: 100, establishedSeconds: 432_000 } },
+      /^warn sysctl-conntrack: conntrack holds 90 of 100/,
+    ],
     [
       { ports: [{ port: 7443, what: 'members', listeners: [] }] },
       /^fail port: nobody listens on 7443/,
@@ -192,6 +196,16 @@ test('ip_forward is missed only where a frontend needs it', () => {
 
   assert.deepEqual(worse(frontends('proxy')), []);
   assert.match(worse(frontends('nftables')).join('\n'), /fail sysctl-ip-forward/);
+  const overIpv6 = { ...first, dataPath: 'nftables', address: 'fd00::100' };
+  assert.match(
+    worse({ ip6Forward: false, status: { value: { ...healthy, frontends: [overIpv6] } } }).join(),
+    /fail sysctl-ip6-forward: net.ipv6.conf.all.forwarding is off/,
+  );
+  const hasty = { count: 1, max: 9, establishedSeconds: 3_600 };
+  assert.match(
+    worse({ ...frontends('nftables'), ipForward: true, conntrack: hasty }).join(),
+    /warn sysctl-conntrack-timeout: .* silent for 3600 s, and idle watches are cut/,
+  );
 });
 
 test('the page has a line for each check with what to do, and the sum', () => {

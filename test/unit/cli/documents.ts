@@ -58,7 +58,7 @@ export const healthy: StatusDocument = {
       address: '10.0.0.100',
       port: 6443,
       dataPath: 'proxy',
-      dataPathReason: 'auto: kernel data paths are not built yet',
+      dataPathReason: 'auto: no remote backend has been tried',
       backends: ['n1', 'n2', 'n3'].map((name, index) => ({
         name,
         address: `10.0.0.1${index + 1}`,

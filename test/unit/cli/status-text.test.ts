@@ -65,7 +65,7 @@ n3      10.0.0.13:7443  voter  yes        21ms          0.1.0    2027-01-01 00:0
 VIP         INTERFACE      HOLDER  SINCE                 REACHED BY  WHY
 10.0.0.100  eth0 (subnet)  n1      2026-01-01 00:00:00Z  n2, n3      leader with lease
 
-kube-apiserver 10.0.0.100:6443 by proxy (auto: kernel data paths are not built yet)
+kube-apiserver 10.0.0.100:6443 by proxy (auto: no remote backend has been tried)
 BACKEND  ADDRESS         WEIGHT  STATE  SINCE                 CONNECTIONS  WHY
 n1       10.0.0.11:6443  1       up     2026-01-01 00:00:00Z  4 (17 ever)  200 OK
 n2       10.0.0.12:6443  1       up     2026-01-01 00:00:00Z  4 (17 ever)  200 OK
