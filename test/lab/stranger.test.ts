@@ -29,6 +29,10 @@ test('a leader does not claim a VIP that a stranger answers for, and says who it
     assert.match(refused.self.reason, /a stranger, 02:00:00:4d:00:[0-9a-f]{2}, answers for/);
     assert.match(refused.warnings.join('\n'), /which is no member/);
     assert.equal(refused.vips[0]?.heldHere, false);
+    assert.match(
+      host.agentLog,
+      /vip\.stranger .*blocks=true term=\d+ reason="it answers, so nobody/,
+    );
     assert.equal(metric(await metricsOf(host), 'holdfast_vip_conflicts_total'), 1);
     assert.doesNotMatch(host.agentLog.split('vip.stranger').at(-1) ?? '', /vip\.claimed/);
 

@@ -121,6 +121,10 @@ scenario(
 
     const { self } = await scene.cluster.status(holder);
     assert.match(self.reason, new RegExp(`${rival.name} \\(${rival.mac}\\) claims ${v6}`));
+    const told = new RegExp(
+      `vip\\.conflict .*address=${v6} .*member=${rival.name} .*term=\\d+ forMs=0`,
+    );
+    assert.match(holder.agentLog, told);
   },
 );
 

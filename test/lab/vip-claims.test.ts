@@ -116,7 +116,8 @@ scenario('one forged frame costs a client a moment, and the VIP stays', async (s
   const { warnings } = await scene.cluster.status(holder);
   const says = `${lab.vip} was claimed by ${stranger}, which is no member, and defended`;
   assert.match(warnings.join('\n'), new RegExp(says));
-  assert.match(holder.agentLog, /vip\.conflict/);
+  const told = /vip\.conflict .*mac=02:aa:00:00:00:01 .*term=\d+ forMs=0 reason="[^"]*: defended"/;
+  assert.match(holder.agentLog, told);
   assert.equal(metric(await metricsOf(holder), 'holdfast_vip_conflicts_total'), 1);
 });
 
