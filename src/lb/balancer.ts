@@ -1,21 +1,28 @@
 /**
  * All frontends of one worker: makes those that run agree with those that are assigned, and reports
- * what became of it; at once when a state changed, and at most twice a second when only counters
- * did.
+ * what became of them; at once when a state changed, and at most twice a second when only counters
+ * did. A report holds what has changed and no more: a thousand idle frontends cost nothing.
  */
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import type { Prng } from '../base/prng.ts';
 import { CarrierLink, type CarrierThread } from './carrier-link.ts';
 import { Frontend, type FrontendParts } from './frontend.ts';
 import { createProber } from './probe.ts';
-import type { Assignment, FrontendReport } from './protocol.ts';
+import type { Assignment, Failed, FrontendReport, FrontendVerdicts } from './protocol.ts';
 import type { DoorSockets } from './sockets.ts';
 
 export interface BalancerParts {
   readonly clock: Clock;
+  readonly random: Prng;
   readonly log: Logger;
   readonly readFile: (path: string) => Promise<string>;
+  /** Of the frontends that changed. */
   readonly onReport: (frontends: readonly FrontendReport[]) => void;
+  /** While this worker leads: of the frontends that changed, before their report. */
+  readonly onVerdicts: (verdicts: readonly FrontendVerdicts[]) => void;
+  /** While another worker leads: for that one. */
+  readonly onFailure: (failed: Failed) => void;
   readonly doors: DoorSockets;
   /** Carries the connections; it is ended with the balancer. */
   readonly carrier: CarrierThread;
@@ -27,30 +34,24 @@ const COUNT_REPORT_MS: Millis = 500;
 
 export class Balancer {
   readonly #parts: BalancerParts;
-  readonly #frontendParts: FrontendParts;
   readonly #carrier: CarrierLink;
   readonly #frontends = new Map<string, Frontend>();
+  #leads = false;
+  /** Frontends of which something is to be reported, and those of which more than counters is. */
+  readonly #counted = new Set<string>();
+  readonly #changed = new Set<string>();
   /** The report that is due, and when. */
   #due: { readonly at: Millis; readonly timer: Timer } | null = null;
   #lastReportAt: Millis = Number.NEGATIVE_INFINITY;
 
   constructor(parts: BalancerParts) {
     this.#parts = parts;
-    const { clock, log, readFile, doors } = parts;
     this.#carrier = new CarrierLink(parts.carrier);
-    this.#frontendParts = {
-      clock,
-      log,
-      carrier: this.#carrier,
-      doors,
-      createProber: (check) => createProber(check, { clock, readFile }),
-      onChange: () => this.#reportAt(clock.now() + CHANGE_REPORT_MS),
-      onCount: () => this.#reportAt(this.#lastReportAt + COUNT_REPORT_MS),
-    };
   }
 
   /** Runs these frontends and no others; idempotent. */
-  assign(assignments: readonly Assignment[]): void {
+  assign(assignments: readonly Assignment[], leads: boolean): void {
+    this.#leads = leads;
     const names = new Set(assignments.map(({ frontend }) => frontend.name));
     for (const [name, running] of this.#frontends) {
       if (names.has(name)) continue;
@@ -61,16 +62,25 @@ export class Balancer {
       const { frontend } = assignment;
       const running = this.#frontends.get(frontend.name);
       if (running === undefined) {
-        const started = new Frontend(assignment, this.#frontendParts);
+        const started = new Frontend(assignment, leads, this.#partsOf(frontend.name));
         this.#frontends.set(frontend.name, started);
         continue;
       }
       const { address, port } = running.desired;
       // Nothing reaches the old clients any more: VIP:port, which they know, has moved.
       if (address !== frontend.address || port !== frontend.port) running.releaseClients(address);
-      running.update(assignment);
+      running.update(assignment, leads);
     }
-    this.#frontendParts.onChange();
+  }
+
+  /** What the worker that leads found. */
+  learn(verdicts: readonly FrontendVerdicts[]): void {
+    for (const { frontend, backends } of verdicts) this.#frontends.get(frontend)?.learn(backends);
+  }
+
+  /** A client of another worker could not be connected. */
+  hear({ frontend, backend, failure }: Failed): void {
+    this.#frontends.get(frontend)?.hear(backend, failure);
   }
 
   /** Resets every client of `address`. */
@@ -100,6 +110,28 @@ export class Balancer {
     this.#due = null;
   }
 
+  #partsOf(name: string): FrontendParts {
+    const { clock, random, log, readFile, doors } = this.#parts;
+    return {
+      clock,
+      random,
+      log,
+      doors,
+      createLane: (events) => this.#carrier.createLane(events),
+      createProber: (check) => createProber(check, { clock, readFile }),
+      onChange: () => {
+        this.#changed.add(name);
+        this.#reportAt(clock.now() + CHANGE_REPORT_MS);
+      },
+      onCount: () => {
+        this.#counted.add(name);
+        this.#reportAt(this.#lastReportAt + COUNT_REPORT_MS);
+      },
+      onFailure: (backend, failure) =>
+        this.#parts.onFailure({ kind: 'failed', frontend: name, backend, failure }),
+    };
+  }
+
   #reportAt(at: Millis): void {
     if (this.#due !== null) {
       if (this.#due.at <= at) return;
@@ -113,6 +145,15 @@ export class Balancer {
   #report(): void {
     this.#due = null;
     this.#lastReportAt = this.#parts.clock.now();
-    this.#parts.onReport([...this.#frontends.values()].map((frontend) => frontend.report()));
+    if (this.#leads) {
+      const verdicts = [...this.#changed].flatMap(
+        (name) => this.#frontends.get(name)?.verdicts() ?? [],
+      );
+      if (verdicts.length > 0) this.#parts.onVerdicts(verdicts);
+    }
+    const names = new Set([...this.#changed, ...this.#counted]);
+    this.#changed.clear();
+    this.#counted.clear();
+    this.#parts.onReport([...names].flatMap((name) => this.#frontends.get(name)?.report() ?? []));
   }
 }

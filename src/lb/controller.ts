@@ -26,20 +26,22 @@ import type {
 import type { FrontendReport } from './protocol.ts';
 import { Tally } from './tally.ts';
 import { Upkeep } from './upkeep.ts';
-import { WorkerLink } from './worker-link.ts';
+import { WorkerCrew } from './worker-crew.ts';
 
 export interface LbControllerParts {
   readonly clock: Clock;
   readonly random: Prng;
   readonly log: Logger;
   readonly workers: WorkerHost;
+  /** How many worker processes share the clients. */
+  readonly workerCount: number;
   readonly steering: Steering;
   readonly kernel: KernelParts;
 }
 
 export class LbController {
   readonly #clock: Clock;
-  readonly #link: WorkerLink;
+  readonly #link: WorkerCrew;
   readonly #steering: Upkeep<Redirect>;
   readonly #kernel: KernelPaths;
   readonly #tally = new Tally();
@@ -82,11 +84,12 @@ export class LbController {
       onChange: () => this.#arrange(),
       onCount: () => this.#changed(),
     });
-    this.#link = new WorkerLink({
+    this.#link = new WorkerCrew({
       clock,
       random,
       log,
       host: parts.workers,
+      count: parts.workerCount,
       onStart: () => this.#assign(true),
       onReport: (frontends) => this.#reported(frontends),
       onLoss: (reason) => this.#lost(reason),
@@ -219,7 +222,7 @@ export class LbController {
     const text = JSON.stringify(assignments.map(({ frontend, carries }) => [frontend, carries]));
     if (!anew && text === this.#assigned) return;
     this.#assigned = text;
-    this.#link.send({ kind: 'assign', assignments });
+    this.#link.assign(assignments);
   }
 
   /** A backend that is itself a frontend would send each connection round in circles. */

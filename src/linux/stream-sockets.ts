@@ -59,10 +59,15 @@ const SHUT_RDWR = 2;
 
 /** As many handshakes as a burst of reconnecting clients needs; the kernel caps it at somaxconn. */
 const BACKLOG = 4_096;
-/** Silence after which a peer is asked whether it lives, then ten times, each second. */
-const KEEP_ALIVE_SECONDS = 30;
-/** Data that was sent and not acknowledged for so long ends the connection (RFC 5482). */
-const USER_TIMEOUT_MS = 40_000;
+/**
+ * 30 s without an answer end a connection, idle or not: a peer that has been silent for 20 s is
+ * asked whether it lives, twice, each 5 s; and data that was sent waits as long for its
+ * acknowledgement (RFC 5482), which the kernel takes for the bound of both (tcp(7)).
+ */
+const KEEP_ALIVE_SECONDS = 20;
+const KEEP_ALIVE_INTERVAL_SECONDS = 5;
+const KEEP_ALIVE_PROBES = 2;
+const USER_TIMEOUT_MS = 30_000;
 
 /** sys/epoll.h */
 const EPOLL_ADD = 1;
@@ -90,8 +95,8 @@ function setConnectionOptions(fd: Fd): void {
   setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_ALIVE_SECONDS);
-  setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
-  setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 10);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_PROBES);
   setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
 }
 

@@ -105,7 +105,14 @@ export const law: readonly Room[] = [
   },
   {
     room: 'lb/worker.ts',
-    may: ['linux/process.ts', 'linux/priority.ts', 'linux/stream-sockets.ts', 'base', 'node:fs'],
+    may: [
+      'linux/process.ts',
+      'linux/priority.ts',
+      'linux/stream-sockets.ts',
+      'base',
+      'node:fs',
+      'node:crypto',
+    ],
     why: 'a process of its own: it must die with its parent and give up real-time priority',
   },
   {

@@ -64,6 +64,7 @@ class World implements WorkerHost, Steering {
     random: prng(1),
     log: recorder(this.log),
     workers: this,
+    workerCount: 1,
     steering: this,
     kernel: {
       forwarders: [],
@@ -161,7 +162,11 @@ suite('LbController', () => {
     await world.begin(API);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+      },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
     const [view] = world.controller.view();
@@ -199,7 +204,11 @@ suite('LbController', () => {
     await world.begin(looping);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+      },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
     assert.deepEqual(
@@ -270,7 +279,11 @@ suite('a lost worker', () => {
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }],
+      },
     ]);
     world.worker.exit('was ended by SIGSEGV');
     await world.clock.advance(100);

@@ -7,6 +7,7 @@ import * as http from 'node:http';
 import * as net from 'node:net';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
+import { prng } from '../../../src/base/prng.ts';
 import { Balancer } from '../../../src/lb/balancer.ts';
 import { startCarrier } from '../../../src/lb/carrier-start.ts';
 import type { DesiredBackend, DesiredFrontend, HealthCheck } from '../../../src/lb/ports.ts';
@@ -59,10 +60,15 @@ export class Backend {
     return this;
   }
 
-  /** Refuses connections from now on, and drops those it has. */
-  stop(): void {
+  /** Refuses connections from now on; those it has go on. */
+  refuse(): void {
     this.#server?.close();
     this.#server = null;
+  }
+
+  /** Refuses connections from now on, and drops those it has. */
+  stop(): void {
+    this.refuse();
     for (const socket of this.sockets) socket.resetAndDestroy();
   }
 
@@ -135,12 +141,15 @@ export class Balance {
   constructor(frontend: DesiredFrontend, options: { readonly maxConnections?: number } = {}) {
     this.#balancer = new Balancer({
       clock: systemClock(),
+      random: prng(1),
       log: silentLogger,
       readFile: () => Promise.reject(new Error('no such file')),
       onReport: (reports) => {
-        this.#reports = reports;
+        if (reports.length > 0) this.#reports = reports;
         for (const check of this.#waiting) check();
       },
+      onVerdicts: () => undefined,
+      onFailure: () => undefined,
       doors: createDoorSockets(),
       carrier: startCarrier({
         maxConnections: options.maxConnections ?? 1_000,
@@ -153,7 +162,7 @@ export class Balance {
   }
 
   assign(frontend: DesiredFrontend): void {
-    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }]);
+    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }], true);
   }
 
   release(address: string): void {
