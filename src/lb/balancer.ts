@@ -8,9 +8,11 @@ import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { CarrierLink, type CarrierThread } from './carrier-link.ts';
 import { Frontend, type FrontendParts } from './frontend.ts';
+import type { DesiredFrontend } from './ports.ts';
 import { createProber } from './probe.ts';
 import type { Assignment, Failed, FrontendReport, FrontendVerdicts } from './protocol.ts';
 import type { DoorSockets } from './sockets.ts';
+import { UdpLane } from './udp-lane.ts';
 
 export interface BalancerParts {
   readonly clock: Clock;
@@ -24,6 +26,9 @@ export interface BalancerParts {
   /** While another worker leads: for that one. */
   readonly onFailure: (failed: Failed) => void;
   readonly doors: DoorSockets;
+  readonly createDatagramDoors: (address: string) => DoorSockets;
+  /** Clients that each UDP frontend may have at a time. */
+  readonly maxFlows: number;
   /** Carries the connections; it is ended with the balancer. */
   readonly carrier: CarrierThread;
 }
@@ -36,6 +41,8 @@ export class Balancer {
   readonly #parts: BalancerParts;
   readonly #carrier: CarrierLink;
   readonly #frontends = new Map<string, Frontend>();
+  /** Frontends that serve their last clients by a way that they do not take any more. */
+  readonly #leaving = new Map<Frontend, Promise<void>>();
   #leads = false;
   /** Frontends of which something is to be reported, and those of which more than counters is. */
   readonly #counted = new Set<string>();
@@ -62,8 +69,18 @@ export class Balancer {
       const { frontend } = assignment;
       const running = this.#frontends.get(frontend.name);
       if (running === undefined) {
-        const started = new Frontend(assignment, leads, this.#partsOf(frontend.name));
+        const started = new Frontend(assignment, leads, this.#partsOf(frontend));
         this.#frontends.set(frontend.name, started);
+        continue;
+      }
+      if (wayOf(running.desired) !== wayOf(frontend)) {
+        // Who came in by the old way goes on by it.
+        const leaving = running.drain().then(() => void this.#leaving.delete(running));
+        this.#leaving.set(running, leaving);
+        this.#frontends.set(
+          frontend.name,
+          new Frontend(assignment, leads, this.#partsOf(frontend)),
+        );
         continue;
       }
       const { address, port } = running.desired;
@@ -86,38 +103,49 @@ export class Balancer {
   /** Resets every client of `address`. */
   release(address: string): void {
     let clients = 0;
-    for (const frontend of this.#frontends.values()) clients += frontend.releaseClients(address);
+    for (const frontend of this.#all()) clients += frontend.releaseClients(address);
     if (clients > 0) this.#parts.log.info('lb.released', { vip: address, clients });
   }
 
   /** Lets connections end by themselves for `graceMs`, then resets the rest. */
   async drain(graceMs: Millis): Promise<void> {
-    const frontends = [...this.#frontends.values()];
+    const frontends = this.#all();
     const timer = this.#parts.clock.after(graceMs, () => {
       for (const frontend of frontends) frontend.close();
     });
-    await Promise.all(frontends.map((frontend) => frontend.drain()));
+    await Promise.all([
+      ...[...this.#frontends.values()].map((frontend) => frontend.drain()),
+      ...this.#leaving.values(),
+    ]);
     timer.cancel();
     this.close();
   }
 
   /** Ends everything at once. */
   close(): void {
-    for (const frontend of this.#frontends.values()) frontend.close();
+    for (const frontend of this.#all()) frontend.close();
     this.#frontends.clear();
     this.#carrier.close();
     this.#due?.timer.cancel();
     this.#due = null;
   }
 
-  #partsOf(name: string): FrontendParts {
-    const { clock, random, log, readFile, doors } = this.#parts;
+  #all(): Frontend[] {
+    return [...this.#frontends.values(), ...this.#leaving.keys()];
+  }
+
+  #partsOf({ name, address, protocol }: DesiredFrontend): FrontendParts {
+    const { clock, random, log, readFile, doors, maxFlows } = this.#parts;
+    const isTcp = protocol === 'tcp';
     return {
       clock,
       random,
       log,
-      doors,
-      createLane: (events) => this.#carrier.createLane(events),
+      doors: isTcp ? doors : this.#parts.createDatagramDoors(address),
+      createLane: (events) =>
+        isTcp
+          ? this.#carrier.createLane(events)
+          : new UdpLane(events, { clock, address, maxFlows }),
       createProber: (check) => createProber(check, { clock, readFile }),
       onChange: () => {
         this.#changed.add(name);
@@ -156,4 +184,9 @@ export class Balancer {
     this.#counted.clear();
     this.#parts.onReport([...names].flatMap((name) => this.#frontends.get(name)?.report() ?? []));
   }
+}
+
+/** What a lane cannot change while it has clients. */
+function wayOf({ protocol, address }: DesiredFrontend): string {
+  return protocol === 'tcp' ? 'tcp' : `udp ${address}`;
 }

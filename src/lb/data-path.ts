@@ -12,7 +12,7 @@ export interface ResolvedDataPath {
   readonly reason: string;
 }
 
-type Asked = Pick<DesiredFrontend, 'dataPath' | 'protocol' | 'scheduler'>;
+type Asked = Pick<DesiredFrontend, 'dataPath' | 'scheduler'>;
 type Kernel = Forwarder['kind'];
 
 /** What a real connection through the kernel showed. */
@@ -31,13 +31,11 @@ export interface HostPaths {
 }
 
 /** Why a spec may not ask for this, or null where it may. */
-export function unsupportedDataPath({ dataPath, protocol, scheduler }: Asked): string | null {
+export function unsupportedDataPath({ dataPath, scheduler }: Asked): string | null {
   switch (dataPath) {
     case 'none':
-      return null;
     case 'auto':
     case 'proxy':
-      if (protocol === 'udp') return `dataPath ${dataPath} carries only tcp: use nftables for udp`;
       return null;
     case 'nftables':
       if (scheduler !== 'least-connections') return null;

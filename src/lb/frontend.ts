@@ -57,6 +57,8 @@ export interface FrontendParts {
 
 /** Wait before the door is tried again after it could not be opened. */
 const REOPEN_MS: Millis = 500;
+/** A suspicion that no probe can clear is forgotten after this time. */
+const FORGIVE_MS: Millis = 5_000;
 
 const NO_COUNTS: LaneCounts = {
   clients: 0,
@@ -84,8 +86,8 @@ export class Frontend {
     const { frontend: desired, carries, preferredPort } = assignment;
     this.#parts = parts;
     this.#desired = desired;
-    this.#carries = carries;
     this.#leads = leads;
+    this.#carries = carries && this.#shares(desired);
     this.#probes = new ProbeSchedule(desired.healthCheck, {
       clock: parts.clock,
       random: parts.random,
@@ -108,7 +110,7 @@ export class Frontend {
       onError: (error) => this.#doorFailed(error),
     });
     // A port now, before any backend is known to be up, so that the redirect can be set already.
-    if (carries) this.#door.claim();
+    if (this.#carries) this.#door.claim();
     this.#reconcile();
   }
 
@@ -120,10 +122,10 @@ export class Frontend {
   update({ frontend: desired, carries, preferredPort }: Assignment, leads: boolean): void {
     const takesOver = leads && !this.#leads;
     this.#desired = desired;
-    this.#carries = carries;
     this.#leads = leads;
+    this.#carries = carries && this.#shares(desired);
     this.#door.follow(leads ? 0 : preferredPort, leads);
-    if (carries) this.#door.claim();
+    if (this.#carries) this.#door.claim();
     const probeAnew = this.#probes.follow(desired.healthCheck) || takesOver;
     if (probeAnew || !leads) for (const each of this.#backends.values()) this.#probes.stop(each);
     this.#reconcile();
@@ -189,6 +191,14 @@ export class Frontend {
   close(): void {
     void this.drain();
     this.#lane.resetClients();
+  }
+
+  /**
+   * Datagrams are the leader's alone: the kernel spreads them anew over the sockets of a port
+   * whenever one comes or goes, and flows would change their backends.
+   */
+  #shares({ protocol }: DesiredFrontend): boolean {
+    return protocol === 'tcp' || this.#leads;
   }
 
   #reconcile(): void {
@@ -287,7 +297,9 @@ export class Frontend {
       const served = total < known ? total : total - known;
       backend.connections = open;
       backend.totalConnections += served;
-      if (served > 0) this.#know(backend, afterConnect(backend.health));
+      // A datagram that was sent proves nothing.
+      const isProof = served > 0 && this.#desired.protocol === 'tcp';
+      if (isProof) this.#know(backend, afterConnect(backend.health));
     }
     this.#parts.onCount();
     if (counts.clients > 0) return;
@@ -305,9 +317,16 @@ export class Frontend {
     }
     const told = { ...failure, reason: connectReason(failure.reason) };
     this.#know(backend, afterConnectFailure(backend.health, told, this.#thresholds()));
-    // What a client has just seen, the probe verifies now instead of in its turn; unless it knows
-    // nothing, and would only clear the suspicion.
+    // What a client has just seen, the probe verifies now instead of in its turn.
     if (this.#desired.healthCheck.type !== 'none') this.#probeNow(backend);
+    else this.#forgiveLater(backend);
+  }
+
+  #forgiveLater(backend: Backend): void {
+    backend.timer?.cancel();
+    backend.timer = this.#parts.clock.after(FORGIVE_MS, () =>
+      this.#know(backend, afterConnect(backend.health)),
+    );
   }
 
   #know(backend: Backend, health: Health): void {

@@ -10,6 +10,7 @@ import { unreachable } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import { prng } from '../base/prng.ts';
+import { createDatagramDoors } from '../linux/datagram-sockets.ts';
 import { takeNormalPriority } from '../linux/priority.ts';
 import { endWithParent } from '../linux/process.ts';
 import { createDoorSockets } from '../linux/stream-sockets.ts';
@@ -26,7 +27,9 @@ import {
  * A connection costs two descriptors, and some hosts cap a process at 20,000. Above this the answer
  * is a reset at once.
  */
-const MAX_CONNECTIONS = 8_000;
+const MAX_CONNECTIONS = 7_500;
+/** Clients of each UDP frontend: a descriptor each. */
+const MAX_FLOWS = 2_000;
 
 function main(): void {
   const outbox = createOutbox();
@@ -41,6 +44,8 @@ function main(): void {
     log,
     readFile: (path) => files.readFile(path, 'utf8'),
     doors: createDoorSockets(),
+    createDatagramDoors,
+    maxFlows: MAX_FLOWS,
     carrier: startCarrier({
       maxConnections: MAX_CONNECTIONS,
       // Nobody would be served any more: the agent starts another process.

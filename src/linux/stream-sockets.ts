@@ -1,17 +1,8 @@
 /** Stream sockets by the system calls themselves: what each connection costs, and no more. */
 import { getSystemErrorName } from 'node:util';
-import { defined } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
-import { parseIp } from '../base/ip.ts';
-import type {
-  DoorSockets,
-  Fd,
-  Poller,
-  Result,
-  SocketAddress,
-  StreamSockets,
-} from '../lb/sockets.ts';
+import type { DoorSockets, Fd, Poller, Result, StreamSockets } from '../lb/sockets.ts';
 import {
   accept4,
   bind,
@@ -22,7 +13,6 @@ import {
   epollControl,
   epollCreate,
   epollWait,
-  getSocketName,
   getSocketOption,
   KernelError,
   lastErrno,
@@ -34,10 +24,9 @@ import {
   shutdownSocket,
   socket,
 } from './libc.ts';
+import { AF_INET, AF_INET6, localPort, socketAddress } from './socket-address.ts';
 
 /** sys/socket.h, netinet/in.h, netinet/tcp.h, bits/socket_type.h */
-const AF_INET = 2;
-const AF_INET6 = 10;
 const STREAM = 1 | 0x800 | 0x80000; // SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 const NONBLOCKING = 0x800 | 0x80000;
 const SOL_SOCKET = 1;
@@ -137,24 +126,6 @@ function boundSocket(port: number): Fd {
     message: `port ${port} is in use`,
     facts: { port },
   });
-}
-
-function localPort(fd: Fd): number {
-  const address = new Uint8Array(28);
-  check(getSocketName(fd, address, Uint32Array.of(address.length)), 'read a port');
-  return ((address[2] ?? 0) << 8) | (address[3] ?? 0);
-}
-
-/** struct sockaddr_in (16 bytes) or sockaddr_in6 (28 bytes): family, port, (flow,) address. */
-function socketAddress(address: string, port: number): SocketAddress {
-  const ip = defined(parseIp(address), `address ${address}`);
-  const isSix = ip.length === 16;
-  const bytes = new Uint8Array(isSix ? 28 : 16);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, isSix ? AF_INET6 : AF_INET, true);
-  view.setUint16(2, port);
-  bytes.set(ip, isSix ? 8 : 4);
-  return bytes;
 }
 
 export function createStreamSockets(): StreamSockets {

@@ -109,6 +109,7 @@ export const law: readonly Room[] = [
       'linux/process.ts',
       'linux/priority.ts',
       'linux/stream-sockets.ts',
+      'linux/datagram-sockets.ts',
       'base',
       'node:fs',
       'node:crypto',

@@ -187,14 +187,14 @@ suite('LbController', () => {
 
   test('refuses in the view what is not built, and proxies the rest', async () => {
     const world = new World();
-    const udp = frontendOf([NODE], { name: 'dns', protocol: 'udp', port: 53 });
+    const ipvs = frontendOf([NODE], { name: 'ipvs', dataPath: 'ipvs', port: 53 });
     await world.begin(API);
-    world.controller.set({ frontends: [API, udp] });
+    world.controller.set({ frontends: [API, ipvs] });
     const views = world.controller.view();
 
     assert.equal(views[0]?.dataPath, 'proxy');
     assert.equal(views[1]?.dataPath, 'none');
-    assert.match(views[1]?.dataPathReason ?? '', /only tcp/);
+    assert.match(views[1]?.dataPathReason ?? '', /ipvs is not built/);
   });
 
   test('gives no backend to a worker that is itself a frontend', async () => {

@@ -12,6 +12,7 @@ import { Balancer } from '../../../src/lb/balancer.ts';
 import { startCarrier } from '../../../src/lb/carrier-start.ts';
 import type { DesiredBackend, DesiredFrontend, HealthCheck } from '../../../src/lb/ports.ts';
 import type { FrontendReport } from '../../../src/lb/protocol.ts';
+import { createDatagramDoors } from '../../../src/linux/datagram-sockets.ts';
 import { createDoorSockets } from '../../../src/linux/stream-sockets.ts';
 
 const HOST = '127.0.0.1';
@@ -132,13 +133,18 @@ export function frontendOf(
   };
 }
 
+export interface BalanceOptions {
+  readonly maxConnections?: number;
+  readonly maxFlows?: number;
+}
+
 /** A balancer in this process, with one frontend. */
 export class Balance {
   readonly #balancer: Balancer;
   readonly #waiting = new Set<() => void>();
   #reports: readonly FrontendReport[] = [];
 
-  constructor(frontend: DesiredFrontend, options: { readonly maxConnections?: number } = {}) {
+  constructor(frontend: DesiredFrontend, options: BalanceOptions = {}) {
     this.#balancer = new Balancer({
       clock: systemClock(),
       random: prng(1),
@@ -151,6 +157,8 @@ export class Balance {
       onVerdicts: () => undefined,
       onFailure: () => undefined,
       doors: createDoorSockets(),
+      createDatagramDoors,
+      maxFlows: options.maxFlows ?? 100,
       carrier: startCarrier({
         maxConnections: options.maxConnections ?? 1_000,
         onEnd: (reason) => {
