@@ -3,11 +3,14 @@
  * what became of them; at once when a state changed, and at most twice a second when only counters
  * did. A report holds what has changed and no more: a thousand idle frontends cost nothing.
  */
+import type { Socket } from 'node:net';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { CarrierLink, type CarrierThread } from './carrier-link.ts';
 import { Frontend, type FrontendParts } from './frontend.ts';
+import { HttpLane } from './http-lane.ts';
+import type { LaneEvents } from './lane.ts';
 import type { DesiredFrontend } from './ports.ts';
 import { createProber } from './probe.ts';
 import type { Assignment, Failed, FrontendReport, FrontendVerdicts } from './protocol.ts';
@@ -29,6 +32,11 @@ export interface BalancerParts {
   readonly createDatagramDoors: (address: string) => DoorSockets;
   /** Clients that each UDP frontend may have at a time. */
   readonly maxFlows: number;
+  /** Clients that each HTTP frontend may have at a time. */
+  readonly maxHttpClients: number;
+  readonly readFileNow: (path: string) => string;
+  /** Sets on a connected socket what every connection has. */
+  readonly tune: (socket: Socket) => void;
   /** Carries the connections; it is ended with the balancer. */
   readonly carrier: CarrierThread;
 }
@@ -134,18 +142,15 @@ export class Balancer {
     return [...this.#frontends.values(), ...this.#leaving.keys()];
   }
 
-  #partsOf({ name, address, protocol }: DesiredFrontend): FrontendParts {
-    const { clock, random, log, readFile, doors, maxFlows } = this.#parts;
-    const isTcp = protocol === 'tcp';
+  #partsOf(frontend: DesiredFrontend): FrontendParts {
+    const { clock, random, log, readFile, doors } = this.#parts;
+    const { name, address, protocol } = frontend;
     return {
       clock,
       random,
       log,
-      doors: isTcp ? doors : this.#parts.createDatagramDoors(address),
-      createLane: (events) =>
-        isTcp
-          ? this.#carrier.createLane(events)
-          : new UdpLane(events, { clock, address, maxFlows }),
+      doors: protocol === 'tcp' ? doors : this.#parts.createDatagramDoors(address),
+      createLane: (events) => this.#createLane(frontend, events),
       createProber: (check) => createProber(check, { clock, readFile }),
       onChange: () => {
         this.#changed.add(name);
@@ -158,6 +163,21 @@ export class Balancer {
       onFailure: (backend, failure) =>
         this.#parts.onFailure({ kind: 'failed', frontend: name, backend, failure }),
     };
+  }
+
+  #createLane({ name, address, protocol, dataPath, http }: DesiredFrontend, events: LaneEvents) {
+    const { clock, log, readFile, readFileNow, maxFlows, maxHttpClients, tune } = this.#parts;
+    if (protocol === 'udp') return new UdpLane(events, { clock, address, maxFlows });
+    if (dataPath !== 'http') return this.#carrier.createLane(events);
+    return new HttpLane(events, {
+      clock,
+      log: log.child({ frontend: name }),
+      options: http ?? { tls: null, backendTls: null },
+      readFile,
+      readFileNow,
+      maxClients: maxHttpClients,
+      tune,
+    });
   }
 
   #reportAt(at: Millis): void {
@@ -187,6 +207,7 @@ export class Balancer {
 }
 
 /** What a lane cannot change while it has clients. */
-function wayOf({ protocol, address }: DesiredFrontend): string {
-  return protocol === 'tcp' ? 'tcp' : `udp ${address}`;
+function wayOf({ protocol, address, dataPath, http }: DesiredFrontend): string {
+  if (protocol === 'udp') return `udp ${address}`;
+  return dataPath === 'http' ? `http ${JSON.stringify(http)}` : 'tcp';
 }

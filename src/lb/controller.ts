@@ -7,7 +7,12 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { sameMembers } from '../base/sets.ts';
-import { kernelChoice, type ResolvedDataPath, resolveDataPath } from './data-path.ts';
+import {
+  isUserspace,
+  kernelChoice,
+  type ResolvedDataPath,
+  resolveDataPath,
+} from './data-path.ts';
 import { type KernelParts, KernelPaths } from './kernel-paths.ts';
 import { planOf } from './plans.ts';
 import type {
@@ -194,7 +199,7 @@ export class LbController {
   /** Whether the worker takes clients in: until the kernel does, where it is to do so. */
   #isCarried({ name }: DesiredFrontend): boolean {
     const path = this.#pathOf(name);
-    if (path === 'proxy') return true;
+    if (isUserspace(path)) return true;
     return isKernel(path) && this.#steered.has(name) && !this.#kernel.stands(name);
   }
 
@@ -202,7 +207,7 @@ export class LbController {
   #kindOf({ name }: DesiredFrontend): Forwarder['kind'] | null {
     const path = this.#pathOf(name);
     if (isKernel(path)) return path;
-    if (path !== 'proxy' || !this.#kernel.stands(name)) return null;
+    if (!isUserspace(path) || !this.#kernel.stands(name)) return null;
     const isTakenOver = this.#steered.has(name) && this.#reports.get(name)?.serving === true;
     return isTakenOver ? null : 'nftables';
   }

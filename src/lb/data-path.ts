@@ -36,14 +36,13 @@ export function unsupportedDataPath({ dataPath, scheduler }: Asked): string | nu
     case 'none':
     case 'auto':
     case 'proxy':
+    case 'http':
       return null;
     case 'nftables':
       if (scheduler !== 'least-connections') return null;
       return 'dataPath nftables cannot do least-connections: use auto or proxy, which can';
     case 'ipvs':
       return `dataPath ipvs is not built yet: use nftables, or auto, which picks the best there is`;
-    case 'http':
-      return 'dataPath http is not built yet: use proxy, which passes TLS through unopened';
     default:
       return unreachable(dataPath);
   }
@@ -113,4 +112,9 @@ function outOfReach({ address, backends }: DesiredFrontend): string | null {
 /** `10.0.0.1:6443` or `[fd00::1]:6443`. */
 export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** Whether worker processes carry the connections. */
+export function isUserspace(path: DataPath): path is 'proxy' | 'http' {
+  return path === 'proxy' || path === 'http';
 }

@@ -64,10 +64,20 @@ export class Door {
     this.claim();
     if (this.#keeper === null) return;
     try {
-      this.#door = this.#options.sockets.listen(this.#port);
-      this.#options.lane.open(this.#door);
+      const door = this.#options.sockets.listen(this.#port);
+      this.#letIn(door);
+      this.#door = door;
     } catch (error) {
       this.#options.onError(error);
+    }
+  }
+
+  #letIn(door: Fd): void {
+    try {
+      this.#options.lane.open(door);
+    } catch (error) {
+      this.#options.sockets.close(door);
+      throw error;
     }
   }
 

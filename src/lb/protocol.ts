@@ -5,7 +5,7 @@
  */
 import type { LaneCounters } from './carrier-protocol.ts';
 import type { ConnectFailure, Health } from './health.ts';
-import type { BackendView, DesiredFrontend } from './ports.ts';
+import type { BackendView, DesiredFrontend, HttpOptions } from './ports.ts';
 
 /** A frontend that the worker is to run. */
 export interface Assignment {
@@ -173,6 +173,10 @@ function isShape<T>(checks: Readonly<Record<keyof T & string, Check>>): (v: unkn
     isRecord(value) && fields.every(([name, check]) => check(value[name]));
 }
 
+function orNull(check: Check): Check {
+  return (value) => value === null || check(value);
+}
+
 function oneOf(...words: readonly string[]): Check {
   return (value) => typeof value === 'string' && words.includes(value);
 }
@@ -186,6 +190,19 @@ const isHealthCheck = isShape<DesiredFrontend['healthCheck']>({
   fall: isCount,
   expectStatus: isCount,
   caFile: isTextOrNull,
+  systemTrust: isFlag,
+  serverName: isTextOrNull,
+});
+
+const isHttpOptions = isShape<HttpOptions>({
+  tls: orNull(isShape<NonNullable<HttpOptions['tls']>>({ certFile: isText, keyFile: isText })),
+  backendTls: orNull(
+    isShape<NonNullable<HttpOptions['backendTls']>>({
+      caFile: isTextOrNull,
+      systemTrust: isFlag,
+      serverName: isTextOrNull,
+    }),
+  ),
 });
 
 const isDesiredBackend = isShape<DesiredFrontend['backends'][number]>({
@@ -205,6 +222,7 @@ const isDesiredFrontend = isShape<DesiredFrontend>({
   scheduler: oneOf('round-robin', 'weighted', 'least-connections', 'source-hash'),
   backends: (value) => isArrayOf(value, isDesiredBackend),
   healthCheck: isHealthCheck,
+  http: orNull(isHttpOptions),
 });
 
 const isAssignment = isShape<Assignment>({

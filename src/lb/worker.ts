@@ -5,7 +5,7 @@
  * however it ended, takes its workers with it.
  */
 import { randomInt } from 'node:crypto';
-import { promises as files } from 'node:fs';
+import { promises as files, readFileSync } from 'node:fs';
 import { unreachable } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
@@ -13,7 +13,7 @@ import { prng } from '../base/prng.ts';
 import { createDatagramDoors } from '../linux/datagram-sockets.ts';
 import { takeNormalPriority } from '../linux/priority.ts';
 import { endWithParent } from '../linux/process.ts';
-import { createDoorSockets } from '../linux/stream-sockets.ts';
+import { createDoorSockets, tuneConnection } from '../linux/stream-sockets.ts';
 import { Balancer } from './balancer.ts';
 import { startCarrier } from './carrier-start.ts';
 import {
@@ -30,6 +30,8 @@ import {
 const MAX_CONNECTIONS = 7_500;
 /** Clients of each UDP frontend: a descriptor each. */
 const MAX_FLOWS = 2_000;
+/** Clients of each HTTP frontend: two descriptors each. */
+const MAX_HTTP_CLIENTS = 1_000;
 
 function main(): void {
   const outbox = createOutbox();
@@ -46,6 +48,9 @@ function main(): void {
     doors: createDoorSockets(),
     createDatagramDoors,
     maxFlows: MAX_FLOWS,
+    maxHttpClients: MAX_HTTP_CLIENTS,
+    readFileNow: (path) => readFileSync(path, 'utf8'),
+    tune: tuneConnection,
     carrier: startCarrier({
       maxConnections: MAX_CONNECTIONS,
       // Nobody would be served any more: the agent starts another process.

@@ -1,4 +1,5 @@
 /** Stream sockets by the system calls themselves: what each connection costs, and no more. */
+import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
@@ -24,6 +25,7 @@ import {
   shutdownSocket,
   socket,
 } from './libc.ts';
+import { socketDescriptor } from './peer-cred.ts';
 import { AF_INET, AF_INET6, localPort, socketAddress } from './socket-address.ts';
 
 /** sys/socket.h, netinet/in.h, netinet/tcp.h, bits/socket_type.h */
@@ -87,6 +89,12 @@ function setConnectionOptions(fd: Fd): void {
   setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
   setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_PROBES);
   setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+}
+
+/** As every connection that is carried here; nothing where it has ended. */
+export function tuneConnection(connection: Socket): void {
+  const fd = socketDescriptor(connection);
+  if (fd !== null) setConnectionOptions(fd);
 }
 
 export function createDoorSockets(): DoorSockets {

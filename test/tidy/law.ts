@@ -97,6 +97,7 @@ export const law: readonly Room[] = [
       'node:http',
       'node:https',
       'node:dgram',
+      'http-proxy-3',
       'node:fs',
       'node:crypto',
       'node:stream',

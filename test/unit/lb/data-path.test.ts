@@ -36,7 +36,7 @@ suite('resolveDataPath()', () => {
   }[] = [
     { ask: { dataPath: 'proxy' }, want: 'proxy', reason: /as asked/ },
     { ask: { dataPath: 'none' }, want: 'none', reason: /VIP only/ },
-    { ask: { dataPath: 'http' }, want: 'none', reason: /http is not built/ },
+    { ask: { dataPath: 'http' }, want: 'http', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, want: 'nftables', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, on: BROKEN, want: 'nftables', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, on: BLIND, want: 'none', reason: /no nftables here/ },
@@ -73,7 +73,7 @@ test('unsupportedDataPath() says what to ask for instead', () => {
   const base = { dataPath: 'auto', scheduler: 'round-robin' } as const;
 
   assert.equal(unsupportedDataPath(base), null);
-  assert.match(unsupportedDataPath({ ...base, dataPath: 'http' }) ?? '', /use proxy/);
+  assert.match(unsupportedDataPath({ ...base, dataPath: 'ipvs' }) ?? '', /use nftables/);
 });
 
 test('endpoint() puts IPv6 addresses into brackets', () => {

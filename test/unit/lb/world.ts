@@ -2,6 +2,7 @@
  * A small world on loopback for the balancing room's tests: backends that can be told how to
  * behave, a balancer in this process, and clients. Everything is awaited by event; nothing sleeps.
  */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import * as http from 'node:http';
 import * as net from 'node:net';
@@ -13,7 +14,7 @@ import { startCarrier } from '../../../src/lb/carrier-start.ts';
 import type { DesiredBackend, DesiredFrontend, HealthCheck } from '../../../src/lb/ports.ts';
 import type { FrontendReport } from '../../../src/lb/protocol.ts';
 import { createDatagramDoors } from '../../../src/linux/datagram-sockets.ts';
-import { createDoorSockets } from '../../../src/linux/stream-sockets.ts';
+import { createDoorSockets, tuneConnection } from '../../../src/linux/stream-sockets.ts';
 
 const HOST = '127.0.0.1';
 const PATIENCE_MS = 5_000;
@@ -27,6 +28,8 @@ export const TCP_CHECK: HealthCheck = {
   fall: 2,
   expectStatus: 200,
   caFile: null,
+  systemTrust: false,
+  serverName: null,
 };
 
 /** A TCP server that greets each connection with its name, unless told otherwise. */
@@ -129,6 +132,7 @@ export function frontendOf(
     scheduler: 'round-robin',
     backends,
     healthCheck: TCP_CHECK,
+    http: null,
     ...more,
   };
 }
@@ -136,6 +140,8 @@ export function frontendOf(
 export interface BalanceOptions {
   readonly maxConnections?: number;
   readonly maxFlows?: number;
+  readonly maxHttpClients?: number;
+  readonly readFileNow?: (path: string) => string;
 }
 
 /** A balancer in this process, with one frontend. */
@@ -159,6 +165,9 @@ export class Balance {
       doors: createDoorSockets(),
       createDatagramDoors,
       maxFlows: options.maxFlows ?? 100,
+      maxHttpClients: options.maxHttpClients ?? 100,
+      readFileNow: options.readFileNow ?? (() => assert.fail('no file was named')),
+      tune: tuneConnection,
       carrier: startCarrier({
         maxConnections: options.maxConnections ?? 1_000,
         onEnd: (reason) => {
