@@ -21,7 +21,7 @@ export class HttpClient {
     this.socket = socket;
     this.address = address;
     this.#upstreams = upstreams;
-    this.agent = new PinnedAgent(() => this.connect());
+    this.agent = new PinnedAgent(() => this.connect(false));
     socket.once('close', () => {
       for (const upstream of this.#served.keys()) upstream.destroy();
       this.agent.destroy();
@@ -29,8 +29,8 @@ export class HttpClient {
   }
 
   /** One more connection to a backend, which ends with the client. */
-  async connect(): Promise<Socket> {
-    const { backend, socket } = await this.#upstreams.connect(this.address);
+  async connect(allowHalfOpen: boolean): Promise<Socket> {
+    const { backend, socket } = await this.#upstreams.connect(this.address, allowHalfOpen);
     if (this.socket.destroyed) socket.destroy();
     this.#served.set(socket, backend);
     socket.once('close', () => this.#served.delete(socket));

@@ -159,6 +159,8 @@ export class HttpLane implements Lane {
       ...this.#certificate,
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: GREETING_MS,
+      // As servers without encryption have it: upgrades are ended side by side.
+      allowHalfOpen: true,
     });
     server.on('tlsClientError', (_error, socket) => void socket.destroy());
     this.#rereadLater(server);
@@ -268,12 +270,15 @@ export class HttpLane implements Lane {
       return;
     }
     try {
-      const upstream = await client.connect();
+      const upstream = await client.connect(true);
       const encrypted = request.socket instanceof TLSSocket;
       upstream.write(requestHead(request, { address: client.address, encrypted }));
       if (head.length > 0) upstream.write(head);
       socket.pipe(upstream).pipe(socket);
-      upstream.once('close', () => socket.destroy());
+      upstream.once('close', (isFailure: boolean) => {
+        if (isFailure) socket.destroy();
+        else request.socket.destroySoon();
+      });
     } catch (error) {
       this.#counters.unserved++;
       this.#tell();

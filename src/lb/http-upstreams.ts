@@ -70,9 +70,13 @@ export class Upstreams {
   /**
    * A connection for `client` (an address), encrypted where the backends want it.
    *
+   * @param allowHalfOpen whether one side may end long before the other.
    * @throws NoBackendError
    */
-  async connect(client: string): Promise<{ readonly backend: string; readonly socket: Socket }> {
+  async connect(
+    client: string,
+    allowHalfOpen: boolean,
+  ): Promise<{ readonly backend: string; readonly socket: Socket }> {
     const tried = new Set<string>();
     for (;;) {
       const choice = pick(this.#picker, {
@@ -84,7 +88,7 @@ export class Upstreams {
       this.#picker = choice.next;
       const target = defined(this.#targets.get(choice.name), 'the backend of a candidate');
       const timeoutMs = choice.final ? FINAL_CONNECT_TIMEOUT_MS : CONNECT_TIMEOUT_MS;
-      const outcome = await this.#attempt(target, timeoutMs);
+      const outcome = await this.#attempt(target, timeoutMs, allowHalfOpen);
       if ('socket' in outcome) {
         this.#counted(target.name, outcome.socket);
         return { backend: target.name, socket: outcome.socket };
@@ -110,10 +114,12 @@ export class Upstreams {
   async #attempt(
     { address, port }: LaneBackend,
     timeoutMs: Millis,
+    allowHalfOpen: boolean,
   ): Promise<{ readonly socket: Socket } | { readonly failure: ConnectFailure }> {
     const plain = connect({
       host: address,
       port,
+      allowHalfOpen,
       autoSelectFamily: false,
       noDelay: true,
       keepAlive: true,

@@ -265,21 +265,21 @@ suite('a lane for HTTP', () => {
   });
 });
 
-suite('an upgrade through a lane for HTTP', () => {
-  /** Answers an upgrade, then says everything twice. */
-  function echo(server: http.Server, heads: http.IncomingMessage[] = []): void {
-    server.on('upgrade', (request, socket, head) => {
-      heads.push(request);
-      const { upgrade } = request.headers;
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: ${upgrade}\r\n`);
-      socket.write('connection: Upgrade\r\n\r\n');
-      if (head.length > 0) socket.write(Buffer.concat([head, head]));
-      socket.on('data', (bytes: Buffer) => socket.write(Buffer.concat([bytes, bytes])));
-      socket.on('error', () => undefined);
-      socket.on('end', () => socket.end('bye'));
-    });
-  }
+/** Answers an upgrade, then says everything twice. */
+function echo(server: http.Server, heads: http.IncomingMessage[] = []): void {
+  server.on('upgrade', (request, socket, head) => {
+    heads.push(request);
+    const { upgrade } = request.headers;
+    socket.write(`HTTP/1.1 101 Switching Protocols\r\nupgrade: ${upgrade}\r\n`);
+    socket.write('connection: Upgrade\r\n\r\n');
+    if (head.length > 0) socket.write(Buffer.concat([head, head]));
+    socket.on('data', (bytes: Buffer) => socket.write(Buffer.concat([bytes, bytes])));
+    socket.on('error', () => undefined);
+    socket.on('end', () => socket.end('bye'));
+  });
+}
 
+suite('an upgrade through a lane for HTTP', () => {
   for (const [method, protocol] of [
     ['POST', 'SPDY/3.1'],
     ['GET', 'websocket'],
@@ -342,6 +342,26 @@ suite('TLS on a lane for HTTP', () => {
       const { body } = await ask(world.port, { encrypted: true });
 
       assert.equal(body, 'https 127.0.0.1');
+    });
+  });
+
+  test('leaves each side of an upgrade its own end', async () => {
+    await withLane({ names: ['a'], options }, async (world) => {
+      echo(world.server('a').server);
+      const request = https.request({
+        ...{ host: HOST, port: world.port, agent: false, ca: ours.cert, method: 'POST' },
+        headers: { connection: 'Upgrade', upgrade: 'SPDY/3.1' },
+      });
+      request.end();
+      const [, socket] = (await once(request, 'upgrade')) as [unknown, tls.TLSSocket];
+      let text = '';
+      socket.on('data', (bytes: Buffer) => {
+        text += String(bytes);
+      });
+      socket.end('ping');
+      await once(socket, 'end');
+
+      assert.equal(text, 'pingpingbye');
     });
   });
 
