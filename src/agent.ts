@@ -3,6 +3,7 @@
  * and stops them from root to leaf; what each part does is said in its own room.
  */
 import { randomInt } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import {
   type FactSources,
@@ -164,6 +165,7 @@ class Agent {
       random: this.#random,
       log,
       workers: createWorkerHost({ entry: workerEntry() }),
+      workerCount: workerCount(availableParallelism()),
       steering: createSteering(),
       kernel: {
         forwarders: [createNftForwarder(slotsOf)],
@@ -473,6 +475,14 @@ function refuseWithoutRights(): void {
 function workerEntry(): string {
   const path = import.meta.url.endsWith('.ts') ? './lb/worker.ts' : './worker.js';
   return fileURLToPath(new URL(path, import.meta.url));
+}
+
+/**
+ * One for each processor, as long as that helps; two at least, because some hosts allow a process
+ * no more than 20,000 descriptors, and a connection needs two.
+ */
+function workerCount(processors: number): number {
+  return Math.min(4, Math.max(2, processors));
 }
 
 function listenAt(address: string, defaultPort: number) {

@@ -340,7 +340,36 @@ export interface Frontend {
   membersPort: number;
   drainedMembers: string[];
   staticBackends: StaticBackend[];
-  healthCheck: HealthCheck | undefined;
+  healthCheck:
+    | HealthCheck
+    | undefined;
+  /** Absent where nothing is said. Since format 4. */
+  http: Http | undefined;
+}
+
+/** What the data path http does beyond balancing. */
+export interface Http {
+  /** Absent: clients speak plain HTTP. */
+  tls:
+    | HttpCertificate
+    | undefined;
+  /** Absent: backends speak plain HTTP. */
+  backendTls: TlsTrust | undefined;
+  terminateKubernetesApi: boolean;
+}
+
+/** Files of each host. */
+export interface HttpCertificate {
+  certFile: string;
+  keyFile: string;
+}
+
+export interface TlsTrust {
+  /** Empty for none. */
+  caFile: string;
+  systemTrust: boolean;
+  /** Empty: the address. */
+  serverName: string;
 }
 
 export interface StaticBackend {
@@ -358,8 +387,12 @@ export interface HealthCheck {
   rise: number;
   fall: number;
   expectStatus: number;
-  /** Empty: the certificate is not verified. */
+  /** Empty for none. */
   caFile: string;
+  /** Without this and a CA file, the certificate is not verified. Since format 4. */
+  systemTrust: boolean;
+  /** Empty: the address. Since format 4. */
+  serverName: string;
 }
 
 function createBaseRecord(): Record {
@@ -2284,6 +2317,7 @@ function createBaseFrontend(): Frontend {
     drainedMembers: [],
     staticBackends: [],
     healthCheck: undefined,
+    http: undefined,
   };
 }
 
@@ -2318,6 +2352,9 @@ export const Frontend: MessageFns<Frontend> = {
     }
     if (message.healthCheck !== undefined) {
       HealthCheck.encode(message.healthCheck, writer.uint32(82).fork()).join();
+    }
+    if (message.http !== undefined) {
+      Http.encode(message.http, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2415,6 +2452,207 @@ export const Frontend: MessageFns<Frontend> = {
             message.healthCheck = HealthCheck.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.http = Http.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHttp(): Http {
+  return { tls: undefined, backendTls: undefined, terminateKubernetesApi: false };
+}
+
+export const Http: MessageFns<Http> = {
+  encode(message: Http, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tls !== undefined) {
+      HttpCertificate.encode(message.tls, writer.uint32(10).fork()).join();
+    }
+    if (message.backendTls !== undefined) {
+      TlsTrust.encode(message.backendTls, writer.uint32(18).fork()).join();
+    }
+    if (message.terminateKubernetesApi !== false) {
+      writer.uint32(24).bool(message.terminateKubernetesApi);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Http {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHttp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tls = HttpCertificate.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.backendTls = TlsTrust.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.terminateKubernetesApi = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHttpCertificate(): HttpCertificate {
+  return { certFile: "", keyFile: "" };
+}
+
+export const HttpCertificate: MessageFns<HttpCertificate> = {
+  encode(message: HttpCertificate, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certFile !== "") {
+      writer.uint32(10).string(message.certFile);
+    }
+    if (message.keyFile !== "") {
+      writer.uint32(18).string(message.keyFile);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HttpCertificate {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHttpCertificate();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.certFile = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.keyFile = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTlsTrust(): TlsTrust {
+  return { caFile: "", systemTrust: false, serverName: "" };
+}
+
+export const TlsTrust: MessageFns<TlsTrust> = {
+  encode(message: TlsTrust, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.caFile !== "") {
+      writer.uint32(10).string(message.caFile);
+    }
+    if (message.systemTrust !== false) {
+      writer.uint32(16).bool(message.systemTrust);
+    }
+    if (message.serverName !== "") {
+      writer.uint32(26).string(message.serverName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TlsTrust {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTlsTrust();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.caFile = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.systemTrust = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.serverName = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2508,7 +2746,18 @@ export const StaticBackend: MessageFns<StaticBackend> = {
 };
 
 function createBaseHealthCheck(): HealthCheck {
-  return { type: 0, path: "", intervalMs: 0, timeoutMs: 0, rise: 0, fall: 0, expectStatus: 0, caFile: "" };
+  return {
+    type: 0,
+    path: "",
+    intervalMs: 0,
+    timeoutMs: 0,
+    rise: 0,
+    fall: 0,
+    expectStatus: 0,
+    caFile: "",
+    systemTrust: false,
+    serverName: "",
+  };
 }
 
 export const HealthCheck: MessageFns<HealthCheck> = {
@@ -2536,6 +2785,12 @@ export const HealthCheck: MessageFns<HealthCheck> = {
     }
     if (message.caFile !== "") {
       writer.uint32(66).string(message.caFile);
+    }
+    if (message.systemTrust !== false) {
+      writer.uint32(72).bool(message.systemTrust);
+    }
+    if (message.serverName !== "") {
+      writer.uint32(82).string(message.serverName);
     }
     return writer;
   },
@@ -2615,6 +2870,22 @@ export const HealthCheck: MessageFns<HealthCheck> = {
             }
 
             message.caFile = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.systemTrust = reader.bool();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.serverName = reader.string();
             continue;
           }
         }

@@ -68,6 +68,7 @@ export function addFrontend(wanted: NewFrontend): SpecEdit {
         static: [],
       },
       healthCheck,
+      http: null,
     };
     const known = spec.frontends.find((each) => each.name === name);
     if (known !== undefined && JSON.stringify(known) === JSON.stringify(frontend)) return spec;

@@ -4,7 +4,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { Eligibility } from '../raft/types.ts';
-import type { FrontendSpec, HealthCheckSpec, VipSpec } from './spec.ts';
+import type { FrontendSpec, HealthCheckSpec, HttpSpec, VipSpec } from './spec.ts';
 import { type ClusterState, type Member, memberById } from './state.ts';
 import type { ClusterView } from './view.ts';
 
@@ -41,6 +41,7 @@ export interface FrontendDuty {
   readonly scheduler: FrontendSpec['scheduler'];
   readonly backends: readonly BackendDuty[];
   readonly healthCheck: HealthCheckSpec;
+  readonly http: Pick<HttpSpec, 'tls' | 'backendTls'> | null;
 }
 
 export interface Assignment {
@@ -108,9 +109,13 @@ function balance(view: ClusterView): Assignment['lb'] {
 }
 
 function frontendDuty(frontend: FrontendSpec, state: ClusterState): FrontendDuty {
-  const { name, vip, port, protocol, dataPath, scheduler, healthCheck } = frontend;
-  const backends = [...memberBackends(frontend, state), ...staticBackends(frontend)];
-  return { name, address: vip, port, protocol, dataPath, scheduler, backends, healthCheck };
+  const { vip: address, backends: _, http, ...rest } = frontend;
+  return {
+    ...rest,
+    address,
+    backends: [...memberBackends(frontend, state), ...staticBackends(frontend)],
+    http: http && { tls: http.tls, backendTls: http.backendTls },
+  };
 }
 
 /** Joining is enough: each member that is not a witness serves. */

@@ -73,9 +73,18 @@ export type CommandResult =
 
 /** The lowest format version that understands `command`. */
 export function commandFormat(command: Command): number {
+  if (command.type === 'set-spec' && needsFormat4(command.spec)) return 4;
   if (command.type === 'set-spec' && needsFormat3(command.spec)) return 3;
   if (command.type === 'set-member') return 2;
   return command.type === 'add-member' && command.replaces !== undefined ? 2 : 1;
+}
+
+/** Older programs would carry TLS unopened, and verify against nothing. */
+function needsFormat4({ frontends }: Spec): boolean {
+  return frontends.some(
+    ({ http, healthCheck: { systemTrust, serverName } }) =>
+      http !== null || systemTrust || serverName !== null,
+  );
 }
 
 /** Older programs take a selector for a name, and know no policy but the usual one. */

@@ -5,7 +5,14 @@
 
 import * as pb from '../../proto/gen/state.ts';
 import { assert, defined } from '../base/assert.ts';
-import type { FrontendSpec, HealthCheckSpec, Spec, TimingProfile, VipSpec } from './spec.ts';
+import type {
+  FrontendSpec,
+  HealthCheckSpec,
+  HttpSpec,
+  Spec,
+  TimingProfile,
+  VipSpec,
+} from './spec.ts';
 
 /** A table of words ⇄ enum numbers. */
 export type Words<T extends string> = Readonly<Record<T, number>>;
@@ -82,7 +89,9 @@ export function specToProto(spec: Spec): pb.Spec {
         ...frontend.healthCheck,
         type: checkTypes[frontend.healthCheck.type],
         caFile: frontend.healthCheck.caFile ?? '',
+        serverName: frontend.healthCheck.serverName ?? '',
       },
+      http: frontend.http === null ? undefined : httpToProto(frontend.http),
     })),
   };
 }
@@ -111,7 +120,38 @@ export function specFromProto(spec: pb.Spec): Spec {
         static: frontend.staticBackends.map((backend) => ({ ...backend })),
       },
       healthCheck: checkFromProto(defined(frontend.healthCheck, 'health check')),
+      http: frontend.http === undefined ? null : httpFromProto(frontend.http),
     })),
+  };
+}
+
+function httpToProto({ tls, backendTls, terminateKubernetesApi }: HttpSpec): pb.Http {
+  return {
+    tls: tls === null ? undefined : { ...tls },
+    backendTls:
+      backendTls === null
+        ? undefined
+        : {
+            caFile: backendTls.caFile ?? '',
+            systemTrust: backendTls.systemTrust,
+            serverName: backendTls.serverName ?? '',
+          },
+    terminateKubernetesApi,
+  };
+}
+
+function httpFromProto({ tls, backendTls, terminateKubernetesApi }: pb.Http): HttpSpec {
+  return {
+    tls: tls === undefined ? null : { certFile: tls.certFile, keyFile: tls.keyFile },
+    backendTls:
+      backendTls === undefined
+        ? null
+        : {
+            caFile: backendTls.caFile || null,
+            systemTrust: backendTls.systemTrust,
+            serverName: backendTls.serverName || null,
+          },
+    terminateKubernetesApi,
   };
 }
 
@@ -122,7 +162,7 @@ function timingFromProto(timing: Exclude<pb.Spec['timing'], undefined>): Spec['t
 }
 
 function checkFromProto(check: pb.HealthCheck): HealthCheckSpec {
-  const { path, intervalMs, timeoutMs, rise, fall, expectStatus } = check;
+  const { path, intervalMs, timeoutMs, rise, fall, expectStatus, systemTrust } = check;
   return {
     type: wordOf(checkTypes, check.type, 'health check type'),
     path,
@@ -132,5 +172,7 @@ function checkFromProto(check: pb.HealthCheck): HealthCheckSpec {
     fall,
     expectStatus,
     caFile: check.caFile || null,
+    systemTrust,
+    serverName: check.serverName || null,
   };
 }

@@ -5,7 +5,14 @@
  */
 import { formatDuration } from './duration.ts';
 import type { SpecDocument } from './operations.ts';
-import type { FrontendSpec, HealthCheckSpec, Spec, VersionedSpec } from './spec.ts';
+import type {
+  FrontendSpec,
+  HealthCheckSpec,
+  HttpSpec,
+  Spec,
+  TlsTrustSpec,
+  VersionedSpec,
+} from './spec.ts';
 import { apiVersion, defaultHealthCheck } from './spec-schema.ts';
 
 /** The whole document, with the revision it was read at. */
@@ -56,6 +63,31 @@ function frontendBody(frontend: FrontendSpec): Readonly<Record<string, unknown>>
       })),
     },
     healthCheck: healthCheckBody(frontend.healthCheck),
+    ...(frontend.http === null ? {} : { http: httpBody(frontend.http) }),
+  };
+}
+
+function httpBody({
+  tls,
+  backendTls,
+  terminateKubernetesApi,
+}: HttpSpec): Readonly<Record<string, unknown>> {
+  return {
+    ...(tls === null ? {} : { tls }),
+    ...(backendTls === null ? {} : { backendTls: trustBody(backendTls) }),
+    ...(terminateKubernetesApi ? { terminateKubernetesApi } : {}),
+  };
+}
+
+/** Without a file, it says in either case what is believed. */
+function trustBody({
+  caFile,
+  systemTrust,
+  serverName,
+}: TlsTrustSpec): Readonly<Record<string, unknown>> {
+  return {
+    ...(caFile === null ? { trust: systemTrust ? 'system' : 'none' } : { caFile }),
+    ...(serverName === null ? {} : { serverName }),
   };
 }
 
@@ -71,7 +103,7 @@ function healthCheckBody(check: HealthCheckSpec): Readonly<Record<string, unknow
     type: check.type,
     path: check.path,
     expectStatus: check.expectStatus,
-    ...(check.caFile === null ? {} : { caFile: check.caFile }),
+    ...(check.type === 'https' ? trustBody(check) : {}),
     ...common,
   };
 }
@@ -106,6 +138,7 @@ export function defaultSpec(init: DefaultSpecInit): Spec {
         scheduler: 'round-robin' as const,
         backends: { members: { port: backendPort }, drainedMembers: [], static: [] },
         healthCheck: { ...defaultHealthCheck, type: check },
+        http: null,
       });
       return [
         frontend('kube-apiserver', init.vipPort, init.backendPort, 'https'),

@@ -8,13 +8,15 @@ import { OperatingError } from '../base/errors.ts';
 import { formatInterfaceSelector, parseInterfaceSelector } from '../base/interface-selector.ts';
 import { canonicalIp } from '../base/ip.ts';
 import { parseDuration } from './duration.ts';
-import type { FrontendSpec, HealthCheckSpec, Spec } from './spec.ts';
+import type { FrontendSpec, HealthCheckSpec, HttpSpec, Spec, TlsTrustSpec } from './spec.ts';
 import { timingProblems } from './timing.ts';
 
 export const apiVersion = 'holdfast/v1';
 export const maxVips = 32;
 export const maxFrontends = 1_024;
 export const maxStaticBackends = 256;
+/** Of the Kubernetes API, by custom. */
+const kubernetesPort = 6443;
 
 /** Serves unconfigured on kubeadm, k3s, RKE2 and Talos; etcd's elections are not its business. */
 export const defaultHealthCheck: HealthCheckSpec = {
@@ -26,6 +28,8 @@ export const defaultHealthCheck: HealthCheckSpec = {
   fall: 2,
   expectStatus: 200,
   caFile: null,
+  systemTrust: false,
+  serverName: null,
 };
 
 export interface ParsedDocument {
@@ -110,8 +114,21 @@ const staticBackendSchema = z.strictObject({
   draining: z.boolean().default(false),
 });
 
+const file = z.string().regex(/^\//, {
+  error: (issue) => `must be an absolute path (is ${show(issue.input)})`,
+});
+const serverName = z.string().regex(/^[a-zA-Z0-9]([a-zA-Z0-9.-]{0,252})$/, {
+  error: (issue) => `must be a host name (is ${show(issue.input)})`,
+});
+/** Whom to believe: a file, what the host trusts, or (said aloud) anybody. */
+const trustFields = {
+  caFile: file.optional(),
+  trust: z.enum(['system', 'none']).optional(),
+  serverName: serverName.optional(),
+};
+
 const healthCheckSchema = z.strictObject({
-  type: z.enum(['tcp', 'http', 'https', 'none']).default('https'),
+  type: z.enum(['tcp', 'http', 'https', 'none']).optional(),
   path: z
     .string()
     .regex(/^\/[\x21-\x7e]{0,255}$/, {
@@ -123,10 +140,13 @@ const healthCheckSchema = z.strictObject({
   rise: z.int().min(1).max(100).default(defaultHealthCheck.rise),
   fall: z.int().min(1).max(100).default(defaultHealthCheck.fall),
   expectStatus: z.int().min(100).max(599).optional(),
-  caFile: z
-    .string()
-    .regex(/^\//, { error: (issue) => `must be an absolute path (is ${show(issue.input)})` })
-    .optional(),
+  ...trustFields,
+});
+
+const httpSchema = z.strictObject({
+  tls: z.strictObject({ certFile: file, keyFile: file }).optional(),
+  backendTls: z.strictObject(trustFields).optional(),
+  terminateKubernetesApi: z.boolean().default(false),
 });
 
 const frontendSchema = z.strictObject({
@@ -146,6 +166,7 @@ const frontendSchema = z.strictObject({
     })
     .prefault({}),
   healthCheck: healthCheckSchema.prefault({}),
+  http: httpSchema.optional(),
 });
 
 const timingSchema = z.union([
@@ -222,19 +243,61 @@ function frontendProblems(
     if (endpoint(backend) !== endpoint({ address: frontend.vip, port: frontend.port })) continue;
     problems.push(`${path}.backends.static[${index}]: is ${path} itself, so it would loop`);
   }
-  return [...problems, ...healthCheckProblems(`${path}.healthCheck`, frontend.healthCheck)];
+  return [...problems, ...healthCheckProblems(path, frontend), ...httpProblems(path, frontend)];
 }
 
-function healthCheckProblems(path: string, check: FrontendDraft['healthCheck']): string[] {
+/** Datagrams say nothing of who serves: unless told otherwise, all are believed to. */
+function checkTypeOf({ protocol, healthCheck }: FrontendDraft): HealthCheckSpec['type'] {
+  return healthCheck.type ?? (protocol === 'udp' ? 'none' : defaultHealthCheck.type);
+}
+
+function healthCheckProblems(frontendPath: string, frontend: FrontendDraft): string[] {
+  const path = `${frontendPath}.healthCheck`;
+  const { healthCheck: check, protocol } = frontend;
+  const type = checkTypeOf(frontend);
+  const isWeb = type === 'http' || type === 'https';
   const problems: string[] = [];
-  if (check.type === 'tcp' || check.type === 'none') {
-    for (const key of ['path', 'expectStatus', 'caFile'] as const) {
-      if (check[key] === undefined) continue;
-      problems.push(`${path}.${key}: contradicts ${path}.type: ${check.type}`);
-    }
+  if (protocol === 'udp' && isWeb) {
+    problems.push(`${path}.type: ${type} contradicts ${frontendPath}.protocol: udp`);
   }
-  if (check.type === 'http' && check.caFile !== undefined) {
-    problems.push(`${path}.caFile: contradicts ${path}.type: http`);
+  const forWeb = isWeb ? [] : (['path', 'expectStatus'] as const);
+  const forTls = type === 'https' ? [] : (['caFile', 'trust', 'serverName'] as const);
+  for (const key of [...forWeb, ...forTls]) {
+    if (check[key] !== undefined)
+      problems.push(`${path}.${key}: contradicts ${path}.type: ${type}`);
+  }
+  return [...problems, ...trustProblems(path, check)];
+}
+
+interface TrustDraft {
+  readonly caFile?: string | undefined;
+  readonly trust?: 'system' | 'none' | undefined;
+  readonly serverName?: string | undefined;
+}
+
+function trustProblems(path: string, { caFile, trust }: TrustDraft): string[] {
+  if (caFile === undefined || trust === undefined) return [];
+  return [`${path}.trust: contradicts ${path}.caFile, against which is verified`];
+}
+
+function httpProblems(path: string, { name, port, dataPath, http }: FrontendDraft): string[] {
+  if (dataPath !== 'http') {
+    return http === undefined ? [] : [`${path}.http: contradicts ${path}.dataPath: ${dataPath}`];
+  }
+  const problems: string[] = [];
+  const { backendTls, terminateKubernetesApi = false } = http ?? {};
+  if (backendTls !== undefined) {
+    const said = backendTls.caFile !== undefined || backendTls.trust !== undefined;
+    if (!said) problems.push(`${path}.http.backendTls: must have caFile or trust`);
+    problems.push(...trustProblems(`${path}.http.backendTls`, backendTls));
+  }
+  const isKubernetes = /^kube-apiserver(-\d+)?$/.test(name) || port === kubernetesPort;
+  if (isKubernetes && !terminateKubernetesApi) {
+    problems.push(
+      `${path}.dataPath: http ends TLS here, and with it login by client certificate, which ` +
+        `kubeadm, kubelets and admin kubeconfigs use at the Kubernetes API; use auto, or say ` +
+        `${path}.http.terminateKubernetesApi: true`,
+    );
   }
   return problems;
 }
@@ -280,16 +343,37 @@ function complete(draft: Draft): Spec {
       ...frontend,
       backends: { ...frontend.backends, members: frontend.backends.members ?? null },
       healthCheck: {
-        type: frontend.healthCheck.type,
+        type: checkTypeOf(frontend),
         path: frontend.healthCheck.path ?? defaultHealthCheck.path,
         intervalMs: frontend.healthCheck.interval,
         timeoutMs: frontend.healthCheck.timeout,
         rise: frontend.healthCheck.rise,
         fall: frontend.healthCheck.fall,
         expectStatus: frontend.healthCheck.expectStatus ?? defaultHealthCheck.expectStatus,
-        caFile: frontend.healthCheck.caFile ?? null,
+        ...trustOf(frontend.healthCheck),
       },
+      http: frontend.http === undefined ? null : httpOf(frontend.http),
     })),
+  };
+}
+
+function trustOf({ caFile, trust, serverName: asked }: TrustDraft): TlsTrustSpec {
+  return {
+    caFile: caFile ?? null,
+    systemTrust: trust === 'system',
+    serverName: asked ?? null,
+  };
+}
+
+function httpOf({
+  tls,
+  backendTls,
+  terminateKubernetesApi,
+}: NonNullable<FrontendDraft['http']>): HttpSpec {
+  return {
+    tls: tls ?? null,
+    backendTls: backendTls === undefined ? null : trustOf(backendTls),
+    terminateKubernetesApi,
   };
 }
 

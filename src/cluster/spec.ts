@@ -30,7 +30,28 @@ export interface HealthCheckSpec {
   readonly rise: number;
   readonly fall: number;
   readonly expectStatus: number;
+  /** Verify against this file of each host. */
   readonly caFile: string | null;
+  /** Verify against what each host trusts; with neither, nothing is verified. */
+  readonly systemTrust: boolean;
+  /** The name to ask for and to find in the certificate; null: the address. */
+  readonly serverName: string | null;
+}
+
+export interface TlsTrustSpec {
+  readonly caFile: string | null;
+  readonly systemTrust: boolean;
+  readonly serverName: string | null;
+}
+
+/** What the data path `http` does beyond balancing. */
+export interface HttpSpec {
+  /** Files of each host; null: clients speak plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
+  /** Null: backends speak plain HTTP. */
+  readonly backendTls: TlsTrustSpec | null;
+  /** Known and wanted: client certificates do not reach the API servers. */
+  readonly terminateKubernetesApi: boolean;
 }
 
 export interface FrontendSpec {
@@ -49,6 +70,8 @@ export interface FrontendSpec {
     readonly static: readonly StaticBackend[];
   };
   readonly healthCheck: HealthCheckSpec;
+  /** For the data path `http` only; null where nothing is said. */
+  readonly http: HttpSpec | null;
 }
 
 export interface Spec {

@@ -3,7 +3,7 @@ import { defined } from '../base/assert.ts';
 import type { Millis, Timer } from '../base/clock.ts';
 import { type Health, type LateAnswer, type Standing, standings, UNKNOWN } from './health.ts';
 import type { DesiredBackend } from './ports.ts';
-import type { BackendReport } from './protocol.ts';
+import type { BackendReport, BackendVerdict } from './protocol.ts';
 
 /** Made anew when its address changes: nothing that was learned of the old one holds. */
 export interface Backend {
@@ -47,19 +47,16 @@ export function newBackend(desired: DesiredBackend, nowWallMs: number): Backend 
   };
 }
 
-export function sameEndpoint(backend: Backend, desired: DesiredBackend): boolean {
-  return backend.address === desired.address && backend.port === desired.port;
+export function sameEndpoint(
+  backend: Backend,
+  { address, port }: Pick<DesiredBackend, 'address' | 'port'>,
+): boolean {
+  return backend.address === address && backend.port === port;
 }
 
 /** Weight 0 is another way to say draining, whatever the scheduler. */
 export function takesNothing(desired: DesiredBackend): boolean {
   return desired.draining || desired.weight <= 0;
-}
-
-export function stopProbing(backend: Backend): void {
-  backend.timer?.cancel();
-  backend.probe?.abort();
-  backend.late?.giveUp();
 }
 
 export function viewOf(backend: Backend): BackendReport {
@@ -76,4 +73,8 @@ export function viewOf(backend: Backend): BackendReport {
     judged: backend.health.verdict !== 'unknown',
     gone: backend.health.gone,
   };
+}
+
+export function verdictOf({ name, address, port, health, sinceWallMs }: Backend): BackendVerdict {
+  return { name, address, port, health, sinceWallMs };
 }

@@ -3,8 +3,8 @@
  * tell how it goes. What is told takes effect before any client that comes later is looked at.
  */
 import { assert } from '../base/assert.ts';
-import type { FromCarrier, LaneCounts, LanePlan, ToCarrier } from './carrier-protocol.ts';
-import type { ConnectFailure } from './health.ts';
+import type { FromCarrier, ToCarrier } from './carrier-protocol.ts';
+import type { Lane, LaneEvents } from './lane.ts';
 import type { Fd } from './sockets.ts';
 
 /** What the thread is started with. */
@@ -17,22 +17,6 @@ export interface CarrierThreadData {
 export interface CarrierThread {
   post(message: ToCarrier): void;
   onMessage(listener: (message: FromCarrier) => void): void;
-}
-
-export interface LaneEvents {
-  readonly failed: (backend: string, failure: ConnectFailure) => void;
-  readonly counted: (counts: LaneCounts) => void;
-}
-
-/** One frontend's way through this process. */
-export interface Lane {
-  plan(plan: LanePlan): void;
-  /** Clients come in by `door` from now on; the carrier closes it. */
-  open(door: Fd): void;
-  shut(): void;
-  resetClients(): void;
-  /** Nothing more is told to it; its counts come until the last client has gone. */
-  leave(): void;
 }
 
 export class CarrierLink {
@@ -62,6 +46,7 @@ export class CarrierLink {
       open: (door) => post({ kind: 'open', lane, door }),
       shut: () => post({ kind: 'shut', lane }),
       resetClients: () => post({ kind: 'reset', lane }),
+      sever: (backend) => post({ kind: 'sever', lane, backend }),
       leave: () => {
         if (!isLeft) post({ kind: 'leave', lane });
         isLeft = true;

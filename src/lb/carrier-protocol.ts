@@ -28,6 +28,8 @@ export type ToCarrier =
   | { readonly kind: 'shut'; readonly lane: number }
   /** Every client of the lane is reset. */
   | { readonly kind: 'reset'; readonly lane: number }
+  /** Every client of this lane that this backend serves is reset. */
+  | { readonly kind: 'sever'; readonly lane: number; readonly backend: string }
   /** The lane is told no more; it is forgotten with its last client. */
   | { readonly kind: 'leave'; readonly lane: number }
   /** The thread ends, and with it every connection. */

@@ -44,6 +44,9 @@ function main(port: MessagePort, { wakeupFd, maxConnections }: CarrierThreadData
       case 'reset':
         carrier.reset(message.lane);
         return true;
+      case 'sever':
+        carrier.sever(message.lane, message.backend);
+        return true;
       case 'leave':
         carrier.leave(message.lane);
         return true;

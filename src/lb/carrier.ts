@@ -153,6 +153,13 @@ export class Carrier {
     for (const link of [...(this.#lanes.get(id)?.links ?? [])]) this.#end(link, 'failed');
   }
 
+  /** Resets the clients of the lane that are connected to this backend. */
+  sever(id: number, backend: string): void {
+    for (const link of [...(this.#lanes.get(id)?.links ?? [])]) {
+      if (link.connected && link.target?.name === backend) this.#end(link, 'failed');
+    }
+  }
+
   /** The lane is forgotten with its last client, which is told. */
   leave(id: number): void {
     const lane = this.#lane(id);

@@ -7,7 +7,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { sameMembers } from '../base/sets.ts';
-import { kernelChoice, type ResolvedDataPath, resolveDataPath } from './data-path.ts';
+import { isUserspace, kernelChoice, type ResolvedDataPath, resolveDataPath } from './data-path.ts';
 import { type KernelParts, KernelPaths } from './kernel-paths.ts';
 import { planOf } from './plans.ts';
 import type {
@@ -26,20 +26,22 @@ import type {
 import type { FrontendReport } from './protocol.ts';
 import { Tally } from './tally.ts';
 import { Upkeep } from './upkeep.ts';
-import { WorkerLink } from './worker-link.ts';
+import { WorkerCrew } from './worker-crew.ts';
 
 export interface LbControllerParts {
   readonly clock: Clock;
   readonly random: Prng;
   readonly log: Logger;
   readonly workers: WorkerHost;
+  /** How many worker processes share the clients. */
+  readonly workerCount: number;
   readonly steering: Steering;
   readonly kernel: KernelParts;
 }
 
 export class LbController {
   readonly #clock: Clock;
-  readonly #link: WorkerLink;
+  readonly #link: WorkerCrew;
   readonly #steering: Upkeep<Redirect>;
   readonly #kernel: KernelPaths;
   readonly #tally = new Tally();
@@ -82,11 +84,12 @@ export class LbController {
       onChange: () => this.#arrange(),
       onCount: () => this.#changed(),
     });
-    this.#link = new WorkerLink({
+    this.#link = new WorkerCrew({
       clock,
       random,
       log,
       host: parts.workers,
+      count: parts.workerCount,
       onStart: () => this.#assign(true),
       onReport: (frontends) => this.#reported(frontends),
       onLoss: (reason) => this.#lost(reason),
@@ -191,7 +194,7 @@ export class LbController {
   /** Whether the worker takes clients in: until the kernel does, where it is to do so. */
   #isCarried({ name }: DesiredFrontend): boolean {
     const path = this.#pathOf(name);
-    if (path === 'proxy') return true;
+    if (isUserspace(path)) return true;
     return isKernel(path) && this.#steered.has(name) && !this.#kernel.stands(name);
   }
 
@@ -199,7 +202,7 @@ export class LbController {
   #kindOf({ name }: DesiredFrontend): Forwarder['kind'] | null {
     const path = this.#pathOf(name);
     if (isKernel(path)) return path;
-    if (path !== 'proxy' || !this.#kernel.stands(name)) return null;
+    if (!isUserspace(path) || !this.#kernel.stands(name)) return null;
     const isTakenOver = this.#steered.has(name) && this.#reports.get(name)?.serving === true;
     return isTakenOver ? null : 'nftables';
   }
@@ -219,7 +222,7 @@ export class LbController {
     const text = JSON.stringify(assignments.map(({ frontend, carries }) => [frontend, carries]));
     if (!anew && text === this.#assigned) return;
     this.#assigned = text;
-    this.#link.send({ kind: 'assign', assignments });
+    this.#link.assign(assignments);
   }
 
   /** A backend that is itself a frontend would send each connection round in circles. */

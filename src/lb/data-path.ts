@@ -12,7 +12,7 @@ export interface ResolvedDataPath {
   readonly reason: string;
 }
 
-type Asked = Pick<DesiredFrontend, 'dataPath' | 'protocol' | 'scheduler'>;
+type Asked = Pick<DesiredFrontend, 'dataPath' | 'scheduler'>;
 type Kernel = Forwarder['kind'];
 
 /** What a real connection through the kernel showed. */
@@ -31,21 +31,18 @@ export interface HostPaths {
 }
 
 /** Why a spec may not ask for this, or null where it may. */
-export function unsupportedDataPath({ dataPath, protocol, scheduler }: Asked): string | null {
+export function unsupportedDataPath({ dataPath, scheduler }: Asked): string | null {
   switch (dataPath) {
     case 'none':
-      return null;
     case 'auto':
     case 'proxy':
-      if (protocol === 'udp') return `dataPath ${dataPath} carries only tcp: use nftables for udp`;
+    case 'http':
       return null;
     case 'nftables':
       if (scheduler !== 'least-connections') return null;
       return 'dataPath nftables cannot do least-connections: use auto or proxy, which can';
     case 'ipvs':
       return `dataPath ipvs is not built yet: use nftables, or auto, which picks the best there is`;
-    case 'http':
-      return 'dataPath http is not built yet: use proxy, which passes TLS through unopened';
     default:
       return unreachable(dataPath);
   }
@@ -115,4 +112,9 @@ function outOfReach({ address, backends }: DesiredFrontend): string | null {
 /** `10.0.0.1:6443` or `[fd00::1]:6443`. */
 export function endpoint(address: string, port: number): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** Whether worker processes carry the connections. */
+export function isUserspace(path: DataPath): path is 'proxy' | 'http' {
+  return path === 'proxy' || path === 'http';
 }

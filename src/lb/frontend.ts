@@ -1,22 +1,25 @@
 /**
- * One balanced frontend inside a worker: its door (always shut for a path in the kernel), its lane
- * through the carrier and the probes of its backends, kept in agreement. Every change of health,
- * spec or draining goes through one function (`#judge`), which draws all conclusions anew: who
- * stands how, who may be chosen, whether the door is open.
+ * One balanced frontend inside a worker: its door (for a path in the kernel always shut), its lane
+ * and the health of its backends, kept in agreement. Every change of health, spec or draining goes
+ * through one function (`#judge`), which draws all conclusions anew: who stands how, who may be
+ * chosen, whether the door is open.
+ *
+ * In the worker that leads, health comes from probes and from everybody's clients; in the others,
+ * it is what the leader says, and suspicions of their own until it has spoken.
  */
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis, Timer } from '../base/clock.ts';
 import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { Prng } from '../base/prng.ts';
 import {
   type Backend,
   newBackend,
   sameEndpoint,
-  stopProbing,
   takesNothing,
+  verdictOf,
   viewOf,
 } from './backend.ts';
-import type { CarrierLink, Lane } from './carrier-link.ts';
 import type { LaneCounts } from './carrier-protocol.ts';
 import {
   afterConnect,
@@ -25,35 +28,37 @@ import {
   afterSilence,
   type ConnectFailure,
   type Health,
-  type LateAnswer,
   type Standing,
   standings,
   type Thresholds,
 } from './health.ts';
+import type { Lane, LaneEvents } from './lane.ts';
 import { Door } from './listener.ts';
 import type { DesiredFrontend, HealthCheck } from './ports.ts';
 import { connectReason, type Prober } from './probe.ts';
-import type { Assignment, FrontendReport } from './protocol.ts';
+import { ProbeSchedule } from './probe-schedule.ts';
+import type { Assignment, BackendVerdict, FrontendReport, FrontendVerdicts } from './protocol.ts';
 import type { DoorSockets } from './sockets.ts';
 
 export interface FrontendParts {
   readonly clock: Clock;
+  readonly random: Prng;
   readonly log: Logger;
-  readonly carrier: CarrierLink;
   readonly doors: DoorSockets;
+  readonly createLane: (events: LaneEvents) => Lane;
   readonly createProber: (check: HealthCheck) => Prober;
   /** A state, a reason or the port changed. */
   readonly onChange: () => void;
   /** Only counters changed. */
   readonly onCount: () => void;
+  /** For the worker that leads: a client of a worker that does not could not be connected. */
+  readonly onFailure: (backend: string, failure: ConnectFailure) => void;
 }
 
 /** Wait before the door is tried again after it could not be opened. */
 const REOPEN_MS: Millis = 500;
-/** Whatever interval is asked for, a fast backend must not make the probes spin. */
-const MIN_INTERVAL_MS: Millis = 10;
-/** However many clients fail, a backend is not probed more often than this. */
-const PROBE_SPACING_MS: Millis = 100;
+/** A suspicion that no probe can clear is forgotten after this time. */
+const FORGIVE_MS: Millis = 5_000;
 
 const NO_COUNTS: LaneCounts = {
   clients: 0,
@@ -66,9 +71,10 @@ export class Frontend {
   readonly #door: Door;
   readonly #lane: Lane;
   readonly #log: Logger;
+  readonly #probes: ProbeSchedule;
   #desired: DesiredFrontend;
   #carries: boolean;
-  #prober: Prober;
+  #leads: boolean;
   #backends = new Map<string, Backend>();
   #counts: LaneCounts = NO_COUNTS;
   readonly #emptied: (() => void)[] = [];
@@ -76,25 +82,35 @@ export class Frontend {
   #reopen: Timer | null = null;
   #closed = false;
 
-  constructor({ frontend: desired, carries, preferredPort }: Assignment, parts: FrontendParts) {
+  constructor(assignment: Assignment, leads: boolean, parts: FrontendParts) {
+    const { frontend: desired, carries, preferredPort } = assignment;
     this.#parts = parts;
     this.#desired = desired;
-    this.#carries = carries;
-    this.#prober = parts.createProber(desired.healthCheck);
+    this.#leads = leads;
+    this.#carries = carries && this.#shares(desired);
+    this.#probes = new ProbeSchedule(desired.healthCheck, {
+      clock: parts.clock,
+      random: parts.random,
+      createProber: parts.createProber,
+      onResult: (backend, result) =>
+        this.#know(backend, afterProbe(backend.health, result, this.#thresholds())),
+      onSilence: (backend) => this.#know(backend, afterSilence(backend.health)),
+    });
     this.#log = parts.log.child({ frontend: desired.name });
-    this.#lane = parts.carrier.createLane({
+    this.#lane = parts.createLane({
       failed: (name, failure) => this.#failed(name, failure),
       counted: (counts) => this.#counted(counts),
     });
     this.#lane.plan({ scheduler: desired.scheduler, backends: [] });
     this.#door = new Door({
       preferredPort,
+      mayMove: leads,
       sockets: parts.doors,
       lane: this.#lane,
       onError: (error) => this.#doorFailed(error),
     });
     // A port now, before any backend is known to be up, so that the redirect can be set already.
-    if (carries) this.#door.claim();
+    if (this.#carries) this.#door.claim();
     this.#reconcile();
   }
 
@@ -102,16 +118,34 @@ export class Frontend {
     return this.#desired;
   }
 
-  /** Follows a new wish; idempotent. Health, connections and the port survive. */
-  update({ frontend: desired, carries }: Assignment): void {
-    const before = this.#desired;
+  /** Follows a new wish; idempotent. Health and connections survive, and so does a port agreed. */
+  update({ frontend: desired, carries, preferredPort }: Assignment, leads: boolean): void {
+    const takesOver = leads && !this.#leads;
     this.#desired = desired;
-    this.#carries = carries;
-    if (carries) this.#door.claim();
-    const probeAnew = !sameCheck(desired.healthCheck, before.healthCheck);
-    if (probeAnew) this.#prober = this.#parts.createProber(desired.healthCheck);
+    this.#leads = leads;
+    this.#carries = carries && this.#shares(desired);
+    this.#door.follow(leads ? 0 : preferredPort, leads);
+    if (this.#carries) this.#door.claim();
+    const probeAnew = this.#probes.follow(desired.healthCheck) || takesOver;
+    if (probeAnew || !leads) for (const each of this.#backends.values()) this.#probes.stop(each);
     this.#reconcile();
     if (probeAnew) for (const backend of this.#backends.values()) this.#probeNow(backend);
+  }
+
+  /** What the worker that leads found. */
+  learn(verdicts: readonly BackendVerdict[]): void {
+    if (this.#leads) return;
+    for (const verdict of verdicts) {
+      const backend = this.#backends.get(verdict.name);
+      if (backend === undefined || !sameEndpoint(backend, verdict)) continue;
+      this.#know(backend, verdict.health);
+      backend.sinceWallMs = verdict.sinceWallMs;
+    }
+  }
+
+  /** A client of another worker could not be connected. */
+  hear(backend: string, failure: ConnectFailure): void {
+    if (this.#leads) this.#failed(backend, failure);
   }
 
   report(): FrontendReport {
@@ -127,6 +161,13 @@ export class Frontend {
     };
   }
 
+  verdicts(): FrontendVerdicts {
+    return {
+      frontend: this.#desired.name,
+      backends: [...this.#backends.values()].map(verdictOf),
+    };
+  }
+
   /** Resets the clients of `address`, if it is this frontend's; returns how many there were. */
   releaseClients(address: string): number {
     if (address !== this.#desired.address) return 0;
@@ -139,7 +180,7 @@ export class Frontend {
     this.#closed = true;
     this.#reopen?.cancel();
     this.#door.close();
-    for (const backend of this.#backends.values()) stopProbing(backend);
+    for (const backend of this.#backends.values()) this.#probes.stop(backend);
     return new Promise((resolve) => {
       this.#emptied.push(resolve);
       this.#lane.leave();
@@ -150,6 +191,14 @@ export class Frontend {
   close(): void {
     void this.drain();
     this.#lane.resetClients();
+  }
+
+  /**
+   * Datagrams are the leader's alone: the kernel spreads them anew over the sockets of a port
+   * whenever one comes or goes, and flows would change their backends.
+   */
+  #shares({ protocol }: DesiredFrontend): boolean {
+    return protocol === 'tcp' || this.#leads;
   }
 
   #reconcile(): void {
@@ -167,7 +216,7 @@ export class Frontend {
       }
     }
     for (const [name, backend] of this.#backends) {
-      if (backends.get(name) !== backend) stopProbing(backend);
+      if (backends.get(name) !== backend) this.#probes.stop(backend);
     }
     this.#backends = backends;
     this.#judge();
@@ -194,7 +243,7 @@ export class Frontend {
         preferred: standing.preferred,
       })),
     });
-    this.#moveDoor(this.#carries, usable.length > 0);
+    this.#moveDoor(usable.length > 0);
     this.#parts.onChange();
   }
 
@@ -203,6 +252,8 @@ export class Frontend {
     backend.standing = standing;
     if (standing.state === from) return;
     backend.sinceWallMs = this.#parts.clock.wallNow();
+    // Once for all workers: what the others know, they have from here.
+    if (!this.#leads) return;
     const { name } = backend;
     this.#log.info('lb.backend', {
       backend: name,
@@ -212,11 +263,12 @@ export class Frontend {
     });
   }
 
-  #moveDoor(carries: boolean, usable: boolean): void {
+  #moveDoor(usable: boolean): void {
     if (this.#closed) return;
-    if (!carries) this.#door.shut();
+    if (!this.#carries) this.#door.shut();
     else if (!usable) {
-      if (this.#door.isOpen) this.#log.warn('lb.refusing', { reason: 'no backend accepts TCP' });
+      const isNews = this.#door.isOpen && this.#leads;
+      if (isNews) this.#log.warn('lb.refusing', { reason: 'no backend accepts TCP' });
       this.#door.shut();
     } else if (!this.#door.isOpen) this.#openDoor();
   }
@@ -225,7 +277,7 @@ export class Frontend {
     this.#door.open();
     if (!this.#door.isOpen) return;
     this.#doorError = null;
-    this.#log.info('lb.serving', { localPort: this.#door.port });
+    if (this.#leads) this.#log.info('lb.serving', { localPort: this.#door.port });
   }
 
   #doorFailed(error: unknown): void {
@@ -245,72 +297,51 @@ export class Frontend {
       const served = total < known ? total : total - known;
       backend.connections = open;
       backend.totalConnections += served;
-      if (served > 0) this.#know(backend, afterConnect(backend.health));
+      // A datagram that was sent proves nothing.
+      const isProof = served > 0 && this.#desired.protocol === 'tcp';
+      if (isProof) this.#know(backend, afterConnect(backend.health));
     }
     this.#parts.onCount();
     if (counts.clients > 0) return;
     for (const resolve of this.#emptied.splice(0)) resolve();
   }
 
-  #failed(name: string, { kind, reason }: ConnectFailure): void {
+  #failed(name: string, failure: ConnectFailure): void {
     const backend = this.#backends.get(name);
-    if (backend === undefined) return;
-    const failure = { kind, reason: connectReason(reason) };
-    this.#know(backend, afterConnectFailure(backend.health, failure, this.#thresholds()));
-    // What a client has just seen, the probe verifies now instead of in its turn; unless it knows
-    // nothing, and would only clear the suspicion.
-    const verifiable = this.#desired.healthCheck.type !== 'none' && kind !== 'local';
-    if (verifiable) this.#probeNow(backend);
+    if (backend === undefined || failure.kind === 'local') return;
+    if (!this.#leads) {
+      // Whom to try last is decided at once, everything else by those who see more.
+      this.#know(backend, { ...backend.health, suspect: true });
+      this.#parts.onFailure(name, failure);
+      return;
+    }
+    const told = { ...failure, reason: connectReason(failure.reason) };
+    this.#know(backend, afterConnectFailure(backend.health, told, this.#thresholds()));
+    // What a client has just seen, the probe verifies now instead of in its turn.
+    if (this.#desired.healthCheck.type !== 'none') this.#probeNow(backend);
+    else this.#forgiveLater(backend);
+  }
+
+  #forgiveLater(backend: Backend): void {
+    backend.timer?.cancel();
+    backend.timer = this.#parts.clock.after(FORGIVE_MS, () =>
+      this.#know(backend, afterConnect(backend.health)),
+    );
   }
 
   #know(backend: Backend, health: Health): void {
     if (health === backend.health) return;
+    const isLost = health.gone && !backend.health.gone;
     backend.health = health;
     // The backend may have left the spec while a connection to it was under way.
-    if (this.#backends.get(backend.name) === backend) this.#judge();
-  }
-
-  /** Probes as soon as that is decent, without waiting for the backend's turn. */
-  #probeNow(backend: Backend): void {
-    if (this.#closed || backend.probe !== null) return;
     if (this.#backends.get(backend.name) !== backend) return;
-    this.#probeAt(backend, backend.probedAt + PROBE_SPACING_MS);
+    this.#judge();
+    if (isLost) this.#lane.sever(backend.name);
   }
 
-  #probeAt(backend: Backend, at: Millis): void {
-    const { clock } = this.#parts;
-    backend.timer?.cancel();
-    backend.timer = clock.after(Math.max(0, at - clock.now()), () => void this.#probe(backend));
-  }
-
-  async #probe(backend: Backend): Promise<void> {
-    const { clock } = this.#parts;
-    backend.probedAt = clock.now();
-    const probe = new AbortController();
-    backend.probe = probe;
-    const result = await this.#prober(backend, probe.signal);
-    if (probe.signal.aborted) {
-      result.late?.giveUp();
-      return;
-    }
-    backend.probe = null;
-    if (result.late !== undefined) this.#waitFor(backend, result.late);
-    this.#know(backend, afterProbe(backend.health, result, this.#thresholds()));
-    const intervalMs = Math.max(MIN_INTERVAL_MS, this.#desired.healthCheck.intervalMs);
-    this.#probeAt(backend, backend.probedAt + intervalMs);
-  }
-
-  /** One such wait is enough, and all that a server in trouble is asked to bear. */
-  #waitFor(backend: Backend, late: LateAnswer): void {
-    if (backend.late !== null) {
-      late.giveUp();
-      return;
-    }
-    backend.late = late;
-    void late.came.then((came) => {
-      backend.late = null;
-      if (!came) this.#know(backend, afterSilence(backend.health));
-    });
+  #probeNow(backend: Backend): void {
+    if (!this.#leads || this.#closed || this.#backends.get(backend.name) !== backend) return;
+    this.#probes.probeNow(backend);
   }
 
   #thresholds(): Thresholds {
@@ -318,8 +349,4 @@ export class Frontend {
     // Unchecked backends are never taken out: nothing would ever take them in again.
     return type === 'none' ? { rise: 1, fall: Number.POSITIVE_INFINITY } : { rise, fall };
   }
-}
-
-function sameCheck(a: HealthCheck, b: HealthCheck): boolean {
-  return (Object.keys(a) as (keyof HealthCheck)[]).every((key) => a[key] === b[key]);
 }

@@ -5,12 +5,14 @@
  * kernel's redirect from VIP:port names it: a socket that is bound and lets nobody in keeps it.
  */
 import { OperatingError } from '../base/errors.ts';
-import type { Lane } from './carrier-link.ts';
+import type { Lane } from './lane.ts';
 import type { DoorSockets, Fd } from './sockets.ts';
 
 export interface DoorOptions {
   /** Tried first, so that a new worker takes over the port of the dead one; 0: any. */
   readonly preferredPort: number;
+  /** Whether any other port will do where that one is taken. */
+  readonly mayMove: boolean;
   readonly sockets: DoorSockets;
   /** Where clients go that come in. */
   readonly lane: Lane;
@@ -22,12 +24,14 @@ export class Door {
   readonly #options: DoorOptions;
   #keeper: Fd | null = null;
   #port: number;
+  #mayMove: boolean;
   /** Where clients come in; the carrier closes it. */
   #door: Fd | null = null;
 
   constructor(options: DoorOptions) {
     this.#options = options;
     this.#port = options.preferredPort;
+    this.#mayMove = options.mayMove;
   }
 
   /** The local port, for the redirect; 0 until there was one. */
@@ -60,10 +64,20 @@ export class Door {
     this.claim();
     if (this.#keeper === null) return;
     try {
-      this.#door = this.#options.sockets.listen(this.#port);
-      this.#options.lane.open(this.#door);
+      const door = this.#options.sockets.listen(this.#port);
+      this.#letIn(door);
+      this.#door = door;
     } catch (error) {
       this.#options.onError(error);
+    }
+  }
+
+  #letIn(door: Fd): void {
+    try {
+      this.#options.lane.open(door);
+    } catch (error) {
+      this.#options.sockets.close(door);
+      throw error;
     }
   }
 
@@ -73,6 +87,16 @@ export class Door {
     this.#options.sockets.refuse(this.#door);
     this.#options.lane.shut();
     this.#door = null;
+  }
+
+  /** Takes the port that others have agreed on, shut at first; whether that is another one. */
+  follow(port: number, mayMove: boolean): boolean {
+    this.#mayMove = mayMove;
+    if (port === 0 || port === this.#port) return false;
+    this.close();
+    this.#port = port;
+    this.claim();
+    return true;
   }
 
   /** Like {@link shut}, for good: the port is given up. */
@@ -89,7 +113,7 @@ export class Door {
       return sockets.claim(this.#port);
     } catch (error) {
       const isTaken = error instanceof OperatingError && error.code === 'port-in-use';
-      if (!isTaken || this.#port === 0) throw error;
+      if (!isTaken || this.#port === 0 || !this.#mayMove) throw error;
       return sockets.claim(0);
     }
   }

@@ -18,8 +18,24 @@ export interface HealthCheck {
   /** Failures in a row that make it not up. */
   readonly fall: number;
   readonly expectStatus: number;
-  /** PEM file to verify https against; without it the certificate is not verified. */
+  /** For https: a PEM file to verify against. */
   readonly caFile: string | null;
+  /** For https: verify against what the host trusts; with neither, nothing is verified. */
+  readonly systemTrust: boolean;
+  /** For https: the name to ask for and to find in the certificate; null: the address. */
+  readonly serverName: string | null;
+}
+
+/** What the data path `http` does beyond balancing. */
+export interface HttpOptions {
+  /** PEM files of each host; null: clients speak plain HTTP. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string } | null;
+  /** Null: backends speak plain HTTP. */
+  readonly backendTls: {
+    readonly caFile: string | null;
+    readonly systemTrust: boolean;
+    readonly serverName: string | null;
+  } | null;
 }
 
 export interface DesiredBackend {
@@ -40,6 +56,8 @@ export interface DesiredFrontend {
   readonly scheduler: Scheduler;
   readonly backends: readonly DesiredBackend[];
   readonly healthCheck: HealthCheck;
+  /** For the data path `http`; null where nothing was said. */
+  readonly http: HttpOptions | null;
 }
 
 export interface LbDesired {

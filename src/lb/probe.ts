@@ -3,13 +3,12 @@
  * client would be served, and a server that has closed its port still answers on old connections. A
  * fresh TLS handshake costs this host about 1.7 ms of processor time.
  *
- * Certificates are verified only against a `caFile`: before kubeadm there is no CA to trust, and a
- * probe carries no secret.
+ * Certificates are verified only where the spec says against what: before kubeadm there is no CA to
+ * trust, and a probe carries no secret.
  */
 import * as http from 'node:http';
 import * as https from 'node:https';
 import { connect, type Socket } from 'node:net';
-import { createSecureContext } from 'node:tls';
 import { unreachable } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import { describeError, errorCode } from '../base/errors.ts';
@@ -17,6 +16,7 @@ import { endpoint } from './data-path.ts';
 import type { LateAnswer, ProbeResult } from './health.ts';
 import { afterReading } from './patience.ts';
 import type { HealthCheck } from './ports.ts';
+import { type TrustOptions, type TrustParts, trustReader } from './tls-trust.ts';
 
 export interface ProbeTarget {
   readonly address: string;
@@ -26,18 +26,12 @@ export interface ProbeTarget {
 /** Looks once; never rejects. `signal` gives up early, with whatever result. */
 export type Prober = (target: ProbeTarget, signal: AbortSignal) => Promise<ProbeResult>;
 
-export interface ProbeParts {
-  readonly clock: Clock;
-  /** Reads a PEM file of this host; rejects as node:fs does. */
-  readonly readFile: (path: string) => Promise<string>;
-}
+export type ProbeParts = TrustParts;
 
 /** An answer's body is read and thrown away up to this size, so that the server may finish it. */
 const MAX_BODY_BYTES = 64 * 1024;
 /** A server that has not answered in this time is taken for one that never will. */
 const PATIENCE_MS: Millis = 30_000;
-/** A changed CA file counts after this time at the latest. */
-const CA_REREAD_MS: Millis = 30_000;
 
 export function createProber(check: HealthCheck, parts: ProbeParts): Prober {
   switch (check.type) {
@@ -48,7 +42,7 @@ export function createProber(check: HealthCheck, parts: ProbeParts): Prober {
     case 'http':
       return webProber(check, parts.clock, constant(new http.Agent({ keepAlive: false })));
     case 'https':
-      return webProber(check, parts.clock, httpsAgents(check.caFile, parts));
+      return webProber(check, parts.clock, httpsAgents(check, parts));
     default:
       return unreachable(check.type);
   }
@@ -66,30 +60,19 @@ function webProber(check: HealthCheck, clock: Clock, agent: () => Promise<http.A
   };
 }
 
-/**
- * Agents that trust what `caFile` holds; it is read again now and then, so that it may be renewed.
- */
-function httpsAgents(caFile: string | null, parts: ProbeParts): () => Promise<https.Agent> {
-  // An empty list keeps Node from loading its whole store of public roots.
-  if (caFile === null) return constant(httpsAgent([], false));
-  let loaded: { readonly agent: https.Agent; readonly at: Millis } | null = null;
+/** Agents that verify as asked; one for as long as what they trust stays the same. */
+function httpsAgents(check: HealthCheck, parts: ProbeParts): () => Promise<https.Agent> {
+  const trust = trustReader(check, parts);
+  let known: { readonly agent: https.Agent; readonly options: TrustOptions } | null = null;
   return async () => {
-    const at = parts.clock.now();
-    if (loaded === null || at >= loaded.at + CA_REREAD_MS) {
-      loaded = { agent: httpsAgent(await parts.readFile(caFile), true), at };
-    }
-    return loaded.agent;
+    const options = await trust();
+    if (known?.options !== options) known = { agent: httpsAgent(options), options };
+    return known.agent;
   };
 }
 
-function httpsAgent(ca: string | string[], rejectUnauthorized: boolean): https.Agent {
-  const secureContext = createSecureContext({ ca });
-  return new https.Agent({
-    keepAlive: false,
-    maxCachedSessions: 0,
-    secureContext,
-    rejectUnauthorized,
-  });
+function httpsAgent(options: TrustOptions): https.Agent {
+  return new https.Agent({ keepAlive: false, maxCachedSessions: 0, ...options });
 }
 
 function constant<T>(value: T): () => Promise<T> {
@@ -196,6 +179,7 @@ function startRequest(
     path: check.path,
     agent,
     autoSelectFamily: false,
+    ...(check.serverName !== null && { servername: check.serverName }),
     headers: {
       host: endpoint(target.address, target.port),
       'user-agent': 'holdfast-probe',

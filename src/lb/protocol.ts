@@ -4,7 +4,8 @@
  * message that is not understood is named instead of trusted.
  */
 import type { LaneCounters } from './carrier-protocol.ts';
-import type { BackendView, DesiredFrontend } from './ports.ts';
+import type { ConnectFailure, Health } from './health.ts';
+import type { BackendView, DesiredFrontend, HttpOptions } from './ports.ts';
 
 /** A frontend that the worker is to run. */
 export interface Assignment {
@@ -16,8 +17,14 @@ export interface Assignment {
 }
 
 export type ToWorker =
-  /** Run these, and only these. */
-  | { readonly kind: 'assign'; readonly assignments: readonly Assignment[] }
+  /** Run these, and only these. Who leads probes and judges; the others are told. */
+  | {
+      readonly kind: 'assign';
+      readonly leads: boolean;
+      readonly assignments: readonly Assignment[];
+    }
+  | Verdicts
+  | Failed
   /** Reset the clients of a VIP that has left this host. */
   | { readonly kind: 'release'; readonly address: string }
   /** Let the connections end for so long, then exit. */
@@ -25,7 +32,10 @@ export type ToWorker =
   | { readonly kind: 'ping' };
 
 export type FromWorker =
+  /** The frontends of which anything has changed since they were reported last. */
   | { readonly kind: 'report'; readonly frontends: readonly FrontendReport[] }
+  | Verdicts
+  | Failed
   | {
       readonly kind: 'log';
       readonly level: 'info' | 'warn';
@@ -33,6 +43,33 @@ export type FromWorker =
       readonly fields: Readonly<Record<string, unknown>>;
     }
   | { readonly kind: 'pong' };
+
+/** What the leading worker found, for those that do not probe. */
+export interface Verdicts {
+  readonly kind: 'verdicts';
+  readonly verdicts: readonly FrontendVerdicts[];
+}
+
+export interface FrontendVerdicts {
+  readonly frontend: string;
+  readonly backends: readonly BackendVerdict[];
+}
+
+export interface BackendVerdict {
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly health: Health;
+  readonly sinceWallMs: number;
+}
+
+/** A client's connection to a backend failed, in a worker that does not judge. */
+export interface Failed {
+  readonly kind: 'failed';
+  readonly frontend: string;
+  readonly backend: string;
+  readonly failure: ConnectFailure;
+}
 
 /** One frontend as its worker sees it. */
 export interface FrontendReport {
@@ -62,7 +99,11 @@ export function parseToWorker(message: unknown): ToWorker | { readonly invalid: 
   switch (message.kind) {
     case 'assign':
       if (!isArrayOf(message.assignments, isAssignment)) return { invalid: 'assign: assignments' };
-      return { kind: 'assign', assignments: message.assignments };
+      if (typeof message.leads !== 'boolean') return { invalid: 'assign: leads' };
+      return { kind: 'assign', leads: message.leads, assignments: message.assignments };
+    case 'verdicts':
+    case 'failed':
+      return parseShared(message);
     case 'release':
       if (typeof message.address !== 'string') return { invalid: 'release: address' };
       return { kind: 'release', address: message.address };
@@ -82,6 +123,9 @@ export function parseFromWorker(message: unknown): FromWorker | { readonly inval
     case 'report':
       if (!isArrayOf(message.frontends, isReport)) return { invalid: 'report: frontends' };
       return { kind: 'report', frontends: message.frontends };
+    case 'verdicts':
+    case 'failed':
+      return parseShared(message);
     case 'log': {
       const { level, event, fields } = message;
       if (level !== 'info' && level !== 'warn') return { invalid: 'log: level' };
@@ -93,6 +137,15 @@ export function parseFromWorker(message: unknown): FromWorker | { readonly inval
     default:
       return { invalid: `kind ${String(message.kind)}` };
   }
+}
+
+function parseShared(
+  message: Readonly<Record<string, unknown>>,
+): Verdicts | Failed | { readonly invalid: string } {
+  if (isFailed(message)) return message;
+  if (message.kind === 'failed') return { invalid: 'failed: frontend, backend, failure' };
+  if (!isArrayOf(message.verdicts, isVerdicts)) return { invalid: 'verdicts: verdicts' };
+  return { kind: 'verdicts', verdicts: message.verdicts };
 }
 
 type Check = (value: unknown) => boolean;
@@ -120,6 +173,10 @@ function isShape<T>(checks: Readonly<Record<keyof T & string, Check>>): (v: unkn
     isRecord(value) && fields.every(([name, check]) => check(value[name]));
 }
 
+function orNull(check: Check): Check {
+  return (value) => value === null || check(value);
+}
+
 function oneOf(...words: readonly string[]): Check {
   return (value) => typeof value === 'string' && words.includes(value);
 }
@@ -133,6 +190,19 @@ const isHealthCheck = isShape<DesiredFrontend['healthCheck']>({
   fall: isCount,
   expectStatus: isCount,
   caFile: isTextOrNull,
+  systemTrust: isFlag,
+  serverName: isTextOrNull,
+});
+
+const isHttpOptions = isShape<HttpOptions>({
+  tls: orNull(isShape<NonNullable<HttpOptions['tls']>>({ certFile: isText, keyFile: isText })),
+  backendTls: orNull(
+    isShape<NonNullable<HttpOptions['backendTls']>>({
+      caFile: isTextOrNull,
+      systemTrust: isFlag,
+      serverName: isTextOrNull,
+    }),
+  ),
 });
 
 const isDesiredBackend = isShape<DesiredFrontend['backends'][number]>({
@@ -152,6 +222,7 @@ const isDesiredFrontend = isShape<DesiredFrontend>({
   scheduler: oneOf('round-robin', 'weighted', 'least-connections', 'source-hash'),
   backends: (value) => isArrayOf(value, isDesiredBackend),
   healthCheck: isHealthCheck,
+  http: orNull(isHttpOptions),
 });
 
 const isAssignment = isShape<Assignment>({
@@ -187,4 +258,35 @@ const isReport = isShape<FrontendReport>({
     connectFailures: isCount,
   }),
   backends: (value) => isArrayOf(value, isBackendReport),
+});
+
+const isVerdict = isShape<BackendVerdict>({
+  name: isText,
+  address: isText,
+  port: isCount,
+  health: isShape<Health>({
+    verdict: oneOf('unknown', 'up', 'down'),
+    acceptsTcp: isFlag,
+    suspect: isFlag,
+    streak: isCount,
+    misses: isCount,
+    gone: isFlag,
+    reason: isText,
+  }),
+  sinceWallMs: isCount,
+});
+
+const isVerdicts = isShape<FrontendVerdicts>({
+  frontend: isText,
+  backends: (value) => isArrayOf(value, isVerdict),
+});
+
+const isFailed = isShape<Failed>({
+  kind: oneOf('failed'),
+  frontend: isText,
+  backend: isText,
+  failure: isShape<ConnectFailure>({
+    kind: oneOf('refused', 'timeout', 'local'),
+    reason: isText,
+  }),
 });

@@ -8,7 +8,7 @@ import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import type { WorkerHost, WorkerProcess } from './ports.ts';
-import { type FrontendReport, parseFromWorker, type ToWorker } from './protocol.ts';
+import { type FromWorker, parseFromWorker, type ToWorker } from './protocol.ts';
 
 export interface WorkerLinkParts {
   readonly clock: Clock;
@@ -17,7 +17,8 @@ export interface WorkerLinkParts {
   readonly host: WorkerHost;
   /** A worker has started and knows nothing yet. */
   readonly onStart: () => void;
-  readonly onReport: (frontends: readonly FrontendReport[]) => void;
+  /** It said something that is not about itself. */
+  readonly onMessage: (message: FromWorker) => void;
   /** The worker is gone, and all its connections with it; another one follows. */
   readonly onLoss: (reason: string) => void;
 }
@@ -128,8 +129,8 @@ export class WorkerLink {
       this.#parts.log.warn('lb.bad-message', { reason: message.invalid });
       return;
     }
-    if (message.kind === 'report') this.#parts.onReport(message.frontends);
     if (message.kind === 'log') this.#parts.log[message.level](message.event, message.fields);
+    else if (message.kind !== 'pong') this.#parts.onMessage(message);
   }
 
   #watch(): Timer {

@@ -4,22 +4,34 @@
  * die without moving the VIP. It lives exactly as long as its channel: an agent that is gone,
  * however it ended, takes its workers with it.
  */
-import { promises as files } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { promises as files, readFileSync } from 'node:fs';
 import { unreachable } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import { prng } from '../base/prng.ts';
+import { createDatagramDoors } from '../linux/datagram-sockets.ts';
 import { takeNormalPriority } from '../linux/priority.ts';
 import { endWithParent } from '../linux/process.ts';
-import { createDoorSockets } from '../linux/stream-sockets.ts';
+import { createDoorSockets, tuneConnection } from '../linux/stream-sockets.ts';
 import { Balancer } from './balancer.ts';
 import { startCarrier } from './carrier-start.ts';
-import { type FromWorker, parseToWorker } from './protocol.ts';
+import {
+  type FromWorker,
+  type FrontendReport,
+  type FrontendVerdicts,
+  parseToWorker,
+} from './protocol.ts';
 
 /**
  * A connection costs two descriptors, and some hosts cap a process at 20,000. Above this the answer
  * is a reset at once.
  */
-const MAX_CONNECTIONS = 8_000;
+const MAX_CONNECTIONS = 7_500;
+/** Clients of each UDP frontend: a descriptor each. */
+const MAX_FLOWS = 2_000;
+/** Clients of each HTTP frontend: two descriptors each. */
+const MAX_HTTP_CLIENTS = 1_000;
 
 function main(): void {
   const outbox = createOutbox();
@@ -30,9 +42,15 @@ function main(): void {
   if (!priority.ok) log.warn('lb.priority-kept', { reason: priority.reason });
   const balancer = new Balancer({
     clock: systemClock(),
+    random: prng(randomInt(2 ** 47)),
     log,
     readFile: (path) => files.readFile(path, 'utf8'),
     doors: createDoorSockets(),
+    createDatagramDoors,
+    maxFlows: MAX_FLOWS,
+    maxHttpClients: MAX_HTTP_CLIENTS,
+    readFileNow: (path) => readFileSync(path, 'utf8'),
+    tune: tuneConnection,
     carrier: startCarrier({
       maxConnections: MAX_CONNECTIONS,
       // Nobody would be served any more: the agent starts another process.
@@ -41,7 +59,9 @@ function main(): void {
         process.exit(1);
       },
     }),
-    onReport: (frontends) => outbox.sendLatest({ kind: 'report', frontends }),
+    onReport: outbox.report,
+    onVerdicts: outbox.tell,
+    onFailure: outbox.send,
   });
   const leave = (): void => {
     balancer.close();
@@ -56,7 +76,11 @@ function main(): void {
     }
     switch (message.kind) {
       case 'assign':
-        return balancer.assign(message.assignments);
+        return balancer.assign(message.assignments, message.leads);
+      case 'verdicts':
+        return balancer.learn(message.verdicts);
+      case 'failed':
+        return balancer.hear(message);
       case 'release':
         return balancer.release(message.address);
       case 'ping':
@@ -77,17 +101,19 @@ function main(): void {
 interface Outbox {
   /** Lost while {@link MAX_PENDING} messages wait for an agent that does not read. */
   send(message: FromWorker): void;
-  /** Never lost, but while one of these waits only the newest of the others is kept. */
-  sendLatest(message: FromWorker): void;
+  /** Never lost: while one of these waits, the newest of each frontend is kept. */
+  report(frontends: readonly FrontendReport[]): void;
+  /** As {@link report}. */
+  tell(verdicts: readonly FrontendVerdicts[]): void;
 }
 
 const MAX_PENDING = 256;
 
+type Post = (message: FromWorker, onSent: () => void) => void;
+
 function createOutbox(): Outbox {
   let pending = 0;
-  let latest: FromWorker | null = null;
-  let latestPending = false;
-  const post = (message: FromWorker, onSent: () => void): void => {
+  const post: Post = (message, onSent) => {
     if (process.connected) process.send?.(message, undefined, undefined, onSent);
   };
   const send = (message: FromWorker): void => {
@@ -97,20 +123,41 @@ function createOutbox(): Outbox {
       pending--;
     });
   };
-  const sendLatest = (message: FromWorker): void => {
-    if (latestPending) {
-      latest = message;
-      return;
-    }
-    latestPending = true;
+  return {
+    send,
+    report: newestOf(
+      post,
+      ({ name }) => name,
+      (frontends) => ({ kind: 'report', frontends }),
+    ),
+    tell: newestOf(
+      post,
+      ({ frontend }) => frontend,
+      (verdicts) => ({ kind: 'verdicts', verdicts }),
+    ),
+  };
+}
+
+/** One message at a time; meanwhile what is newest under each key waits for the next. */
+function newestOf<T>(
+  post: Post,
+  keyOf: (item: T) => string,
+  messageOf: (items: readonly T[]) => FromWorker,
+): (items: readonly T[]) => void {
+  const waiting = new Map<string, T>();
+  let isUnderWay = false;
+  const put = (items: readonly T[]): void => {
+    for (const item of items) waiting.set(keyOf(item), item);
+    if (isUnderWay || waiting.size === 0) return;
+    isUnderWay = true;
+    const message = messageOf([...waiting.values()]);
+    waiting.clear();
     post(message, () => {
-      latestPending = false;
-      const next = latest;
-      latest = null;
-      if (next !== null) sendLatest(next);
+      isUnderWay = false;
+      put([]);
     });
   };
-  return { send, sendLatest };
+  return put;
 }
 
 /** The agent's log is the only one: transitions travel there as messages. */

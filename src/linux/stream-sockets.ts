@@ -1,17 +1,9 @@
 /** Stream sockets by the system calls themselves: what each connection costs, and no more. */
+import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
-import { defined } from '../base/assert.ts';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
-import { parseIp } from '../base/ip.ts';
-import type {
-  DoorSockets,
-  Fd,
-  Poller,
-  Result,
-  SocketAddress,
-  StreamSockets,
-} from '../lb/sockets.ts';
+import type { DoorSockets, Fd, Poller, Result, StreamSockets } from '../lb/sockets.ts';
 import {
   accept4,
   bind,
@@ -22,7 +14,6 @@ import {
   epollControl,
   epollCreate,
   epollWait,
-  getSocketName,
   getSocketOption,
   KernelError,
   lastErrno,
@@ -34,10 +25,10 @@ import {
   shutdownSocket,
   socket,
 } from './libc.ts';
+import { socketDescriptor } from './peer-cred.ts';
+import { AF_INET, AF_INET6, localPort, socketAddress } from './socket-address.ts';
 
 /** sys/socket.h, netinet/in.h, netinet/tcp.h, bits/socket_type.h */
-const AF_INET = 2;
-const AF_INET6 = 10;
 const STREAM = 1 | 0x800 | 0x80000; // SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC
 const NONBLOCKING = 0x800 | 0x80000;
 const SOL_SOCKET = 1;
@@ -59,10 +50,15 @@ const SHUT_RDWR = 2;
 
 /** As many handshakes as a burst of reconnecting clients needs; the kernel caps it at somaxconn. */
 const BACKLOG = 4_096;
-/** Silence after which a peer is asked whether it lives, then ten times, each second. */
-const KEEP_ALIVE_SECONDS = 30;
-/** Data that was sent and not acknowledged for so long ends the connection (RFC 5482). */
-const USER_TIMEOUT_MS = 40_000;
+/**
+ * 30 s without an answer end a connection, idle or not: a peer that has been silent for 20 s is
+ * asked whether it lives, twice, each 5 s; and data that was sent waits as long for its
+ * acknowledgement (RFC 5482), which the kernel takes for the bound of both (tcp(7)).
+ */
+const KEEP_ALIVE_SECONDS = 20;
+const KEEP_ALIVE_INTERVAL_SECONDS = 5;
+const KEEP_ALIVE_PROBES = 2;
+const USER_TIMEOUT_MS = 30_000;
 
 /** sys/epoll.h */
 const EPOLL_ADD = 1;
@@ -90,9 +86,15 @@ function setConnectionOptions(fd: Fd): void {
   setOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   setOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEP_ALIVE_SECONDS);
-  setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, 1);
-  setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, 10);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_ALIVE_INTERVAL_SECONDS);
+  setOption(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_ALIVE_PROBES);
   setOption(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+}
+
+/** As every connection that is carried here; nothing where it has ended. */
+export function tuneConnection(connection: Socket): void {
+  const fd = socketDescriptor(connection);
+  if (fd !== null) setConnectionOptions(fd);
 }
 
 export function createDoorSockets(): DoorSockets {
@@ -132,24 +134,6 @@ function boundSocket(port: number): Fd {
     message: `port ${port} is in use`,
     facts: { port },
   });
-}
-
-function localPort(fd: Fd): number {
-  const address = new Uint8Array(28);
-  check(getSocketName(fd, address, Uint32Array.of(address.length)), 'read a port');
-  return ((address[2] ?? 0) << 8) | (address[3] ?? 0);
-}
-
-/** struct sockaddr_in (16 bytes) or sockaddr_in6 (28 bytes): family, port, (flow,) address. */
-function socketAddress(address: string, port: number): SocketAddress {
-  const ip = defined(parseIp(address), `address ${address}`);
-  const isSix = ip.length === 16;
-  const bytes = new Uint8Array(isSix ? 28 : 16);
-  const view = new DataView(bytes.buffer);
-  view.setUint16(0, isSix ? AF_INET6 : AF_INET, true);
-  view.setUint16(2, port);
-  bytes.set(ip, isSix ? 8 : 4);
-  return bytes;
 }
 
 export function createStreamSockets(): StreamSockets {

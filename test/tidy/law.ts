@@ -97,6 +97,7 @@ export const law: readonly Room[] = [
       'node:http',
       'node:https',
       'node:dgram',
+      'http-proxy-3',
       'node:fs',
       'node:crypto',
       'node:stream',
@@ -105,7 +106,15 @@ export const law: readonly Room[] = [
   },
   {
     room: 'lb/worker.ts',
-    may: ['linux/process.ts', 'linux/priority.ts', 'linux/stream-sockets.ts', 'base', 'node:fs'],
+    may: [
+      'linux/process.ts',
+      'linux/priority.ts',
+      'linux/stream-sockets.ts',
+      'linux/datagram-sockets.ts',
+      'base',
+      'node:fs',
+      'node:crypto',
+    ],
     why: 'a process of its own: it must die with its parent and give up real-time priority',
   },
   {

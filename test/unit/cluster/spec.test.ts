@@ -137,7 +137,7 @@ const refusals: readonly {
   },
   {
     name: 'UDP through an HTTP proxy',
-    document: withFrontend({ protocol: 'udp', dataPath: 'http' }),
+    document: withFrontend({ port: 53, protocol: 'udp', dataPath: 'http' }),
     want: ['spec.frontends[0].dataPath: http contradicts spec.frontends[0].protocol: udp'],
   },
   {
@@ -146,6 +146,63 @@ const refusals: readonly {
     want: [
       'spec.frontends[0].healthCheck.path: contradicts spec.frontends[0].healthCheck.type: tcp',
     ],
+  },
+  {
+    name: 'a web check of who answers datagrams',
+    document: withFrontend({ protocol: 'udp', healthCheck: { type: 'http' } }),
+    want: ['spec.frontends[0].healthCheck.type: http contradicts spec.frontends[0].protocol: udp'],
+  },
+  {
+    name: 'trust where nothing is encrypted, and two kinds of it',
+    document: withSpec({
+      vips,
+      frontends: [
+        { ...frontend, healthCheck: { type: 'http', trust: 'system' } },
+        {
+          ...{ ...frontend, name: 'b', port: 1 },
+          healthCheck: { caFile: '/etc/ca.crt', trust: 'none' },
+        },
+      ],
+    }),
+    want: [
+      'spec.frontends[0].healthCheck.trust: contradicts spec.frontends[0].healthCheck.type: http',
+      'spec.frontends[1].healthCheck.trust: contradicts ' +
+        'spec.frontends[1].healthCheck.caFile, against which is verified',
+    ],
+  },
+  {
+    name: 'the Kubernetes API on the data path http, by its name and by its port',
+    document: withSpec({
+      vips,
+      frontends: [
+        { ...frontend, dataPath: 'http' },
+        { ...frontend, name: 'kube-apiserver-2', port: 8443, dataPath: 'http' },
+      ],
+    }),
+    want: [0, 1].map(
+      (index) =>
+        `spec.frontends[${index}].dataPath: http ends TLS here, and with it login by client ` +
+        'certificate, which kubeadm, kubelets and admin kubeconfigs use at the Kubernetes API; ' +
+        `use auto, or say spec.frontends[${index}].http.terminateKubernetesApi: true`,
+    ),
+  },
+  {
+    name: 'settings of HTTP on another data path, and keys that it has not',
+    document: withFrontend({ http: { tls: { certFile: '/etc/c' }, tsl: {} } }),
+    want: [
+      'spec.frontends[0].http.tls.keyFile: is missing',
+      'spec.frontends[0].http.tsl: unknown key',
+    ],
+  },
+  {
+    name: 'settings of HTTP on another data path',
+    document: withFrontend({ http: {} }),
+    want: ['spec.frontends[0].http: contradicts spec.frontends[0].dataPath: auto'],
+  },
+  {
+    name: 'encrypted backends without a word on whom to believe',
+    document: withFrontend({ port: 443, dataPath: 'http', http: { backendTls: {} } }),
+    want: ['spec.frontends[0].http.backendTls: must have caFile or trust'],
   },
   {
     name: 'a backend that is the frontend itself',
@@ -234,10 +291,21 @@ test('parseSpecDocument() fills every default', () => {
           fall: 2,
           expectStatus: 200,
           caFile: null,
+          systemTrust: false,
+          serverName: null,
         },
+        http: null,
       },
     ],
   });
+});
+
+test('parseSpecDocument() believes who answers datagrams, unless TCP tells more', () => {
+  const typeOf = (fields: Record<string, unknown>): string | undefined =>
+    parse(withFrontend({ protocol: 'udp', ...fields })).spec.frontends[0]?.healthCheck.type;
+
+  assert.equal(typeOf({}), 'none');
+  assert.equal(typeOf({ healthCheck: { type: 'tcp' } }), 'tcp');
 });
 
 const rich = parse({
@@ -261,7 +329,19 @@ const rich = parse({
         },
         healthCheck: { type: 'https', caFile: '/etc/ca.crt', interval: '2s', expectStatus: 204 },
       },
-      { name: 'dns', vip: 'fd00::64', port: 53, protocol: 'udp', healthCheck: { type: 'none' } },
+      { name: 'dns', vip: 'fd00::64', port: 53, protocol: 'udp' },
+      {
+        ...{ name: 'dashboard', vip: '10.0.0.100', port: 443, dataPath: 'http' },
+        healthCheck: { trust: 'system', serverName: 'dashboard.example' },
+        http: {
+          tls: { certFile: '/etc/tls.crt', keyFile: '/etc/tls.key' },
+          backendTls: { trust: 'none', serverName: 'dashboard.example' },
+        },
+      },
+      {
+        ...{ name: 'api-by-token', vip: '10.0.0.100', port: 8443, dataPath: 'http' },
+        http: { backendTls: { caFile: '/etc/ca.crt' }, terminateKubernetesApi: true },
+      },
     ],
   },
 });

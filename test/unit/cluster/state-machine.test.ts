@@ -9,6 +9,7 @@ import { bootstrapSnapshot } from '../../../src/cluster/bootstrap.ts';
 import { type Command, commandFormat, confChangeOf } from '../../../src/cluster/command.ts';
 import { Compaction } from '../../../src/cluster/compaction.ts';
 import { defaultSpec } from '../../../src/cluster/spec-document.ts';
+import { parseSpecDocument } from '../../../src/cluster/spec-schema.ts';
 import { type ClusterState, clusterFormatVersion, maxMembers } from '../../../src/cluster/state.ts';
 import {
   decodeCommand,
@@ -329,6 +330,23 @@ test('only what an older program would misread asks for a newer one', () => {
   assert.equal(commandFormat(joiner), 1);
   assert.equal(commandFormat({ ...joiner, replaces: 'n9' }), 2);
   assert.equal(commandFormat(setting), 2);
+  const frontend = { name: 'api', vip: '10.0.0.100', port: 443 };
+  const formatOf = (fields: Record<string, unknown>): number =>
+    commandFormat({
+      type: 'set-spec',
+      expectedRevision: null,
+      spec: parseSpecDocument(
+        {
+          apiVersion: 'holdfast/v1',
+          kind: 'Cluster',
+          spec: { vips: [{ address: '10.0.0.100' }], frontends: [{ ...frontend, ...fields }] },
+        },
+        { unsupportedDataPath: () => null },
+      ).spec,
+    });
+  assert.equal(formatOf({}), 1);
+  assert.equal(formatOf({ dataPath: 'http', http: {} }), 4);
+  assert.equal(formatOf({ healthCheck: { trust: 'system' } }), 4);
   const older = { ...withTwo, members: withTwo.members.map((m) => ({ ...m, formatVersion: 1 })) };
   assert.equal(ClusterStateRecord.decode(encodeState(older)).formatVersion, 1);
 });

@@ -64,6 +64,7 @@ class World implements WorkerHost, Steering {
     random: prng(1),
     log: recorder(this.log),
     workers: this,
+    workerCount: 1,
     steering: this,
     kernel: {
       forwarders: [],
@@ -161,7 +162,11 @@ suite('LbController', () => {
     await world.begin(API);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+      },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
     const [view] = world.controller.view();
@@ -182,14 +187,14 @@ suite('LbController', () => {
 
   test('refuses in the view what is not built, and proxies the rest', async () => {
     const world = new World();
-    const udp = frontendOf([NODE], { name: 'dns', protocol: 'udp', port: 53 });
+    const ipvs = frontendOf([NODE], { name: 'ipvs', dataPath: 'ipvs', port: 53 });
     await world.begin(API);
-    world.controller.set({ frontends: [API, udp] });
+    world.controller.set({ frontends: [API, ipvs] });
     const views = world.controller.view();
 
     assert.equal(views[0]?.dataPath, 'proxy');
     assert.equal(views[1]?.dataPath, 'none');
-    assert.match(views[1]?.dataPathReason ?? '', /only tcp/);
+    assert.match(views[1]?.dataPathReason ?? '', /ipvs is not built/);
   });
 
   test('gives no backend to a worker that is itself a frontend', async () => {
@@ -199,7 +204,11 @@ suite('LbController', () => {
     await world.begin(looping);
 
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 0 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+      },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
     assert.deepEqual(
@@ -270,7 +279,11 @@ suite('a lost worker', () => {
     await world.clock.advance(100);
     assert.equal(world.workers.length, 2);
     assert.deepEqual(world.worker.inbox, [
-      { kind: 'assign', assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }] },
+      {
+        kind: 'assign',
+        leads: true,
+        assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }],
+      },
     ]);
     world.worker.exit('was ended by SIGSEGV');
     await world.clock.advance(100);

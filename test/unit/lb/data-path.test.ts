@@ -36,7 +36,7 @@ suite('resolveDataPath()', () => {
   }[] = [
     { ask: { dataPath: 'proxy' }, want: 'proxy', reason: /as asked/ },
     { ask: { dataPath: 'none' }, want: 'none', reason: /VIP only/ },
-    { ask: { dataPath: 'http' }, want: 'none', reason: /http is not built/ },
+    { ask: { dataPath: 'http' }, want: 'http', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, want: 'nftables', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, on: BROKEN, want: 'nftables', reason: /as asked/ },
     { ask: { dataPath: 'nftables' }, on: BLIND, want: 'none', reason: /no nftables here/ },
@@ -50,7 +50,8 @@ suite('resolveDataPath()', () => {
     { ask: { dataPath: 'auto', backends: OTHER_FAMILY }, want: 'proxy', reason: /family/ },
     { ask: { dataPath: 'auto', scheduler: LEAST }, want: 'ipvs', reason: /it worked/ },
     { ask: { dataPath: 'auto', scheduler: LEAST }, on: BLIND, want: 'proxy', reason: /no ipvs/ },
-    { ask: { dataPath: 'auto', protocol: 'udp' }, want: 'none', reason: /only tcp/ },
+    { ask: { dataPath: 'auto', protocol: 'udp' }, want: 'nftables', reason: /it worked/ },
+    { ask: { dataPath: 'proxy', protocol: 'udp' }, want: 'proxy', reason: /as asked/ },
   ];
   for (const { ask, on = host(), want, reason } of table) {
     test(`resolves ${JSON.stringify(ask)} to ${want}: ${reason.source}`, () => {
@@ -69,11 +70,10 @@ test('kernelChoice() takes ipvs only where nftables cannot be had', () => {
 });
 
 test('unsupportedDataPath() says what to ask for instead', () => {
-  const base = { dataPath: 'auto', protocol: 'tcp', scheduler: 'round-robin' } as const;
+  const base = { dataPath: 'auto', scheduler: 'round-robin' } as const;
 
   assert.equal(unsupportedDataPath(base), null);
-  assert.match(unsupportedDataPath({ ...base, protocol: 'udp' }) ?? '', /use nftables/);
-  assert.match(unsupportedDataPath({ ...base, dataPath: 'http' }) ?? '', /use proxy/);
+  assert.match(unsupportedDataPath({ ...base, dataPath: 'ipvs' }) ?? '', /use nftables/);
 });
 
 test('endpoint() puts IPv6 addresses into brackets', () => {

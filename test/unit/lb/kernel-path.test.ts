@@ -75,6 +75,7 @@ class World {
     random: prng(1),
     log: silentLogger,
     workers: { spawn: () => this.#spawn() },
+    workerCount: 1,
     steering: {
       set: async (redirects) => {
         this.redirects = redirects;
@@ -238,6 +239,7 @@ suite('dataPath nftables', () => {
       random: prng(1),
       log: silentLogger,
       workers: { spawn: () => assert.fail('nobody is needed') },
+      workerCount: 1,
       steering: { set: async () => undefined, clear: async () => undefined },
       kernel: {
         forwarders: [world.forwarder],

@@ -10,10 +10,12 @@ import * as net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, suite, test } from 'node:test';
+import type { TLSSocket } from 'node:tls';
 import { systemClock } from '../../../src/base/clock.ts';
 import type { ProbeResult } from '../../../src/lb/health.ts';
 import type { HealthCheck } from '../../../src/lb/ports.ts';
 import { createProber } from '../../../src/lb/probe.ts';
+import { certificateFor } from './certificates.ts';
 import { ManualClock } from './manual-clock.ts';
 import { closedPort, TCP_CHECK } from './world.ts';
 
@@ -249,6 +251,32 @@ suite('an HTTPS probe', () => {
     assert.equal(result.acceptsTcp, true);
     assert.equal(result.healthy, false);
     assert.match(result.reason, /^connected, but: .*certificate/);
+  });
+
+  test('asks for the name it is told, and wants to find it in the certificate', async () => {
+    const named = certificateFor('api', 'DNS:api.example');
+    const { cert, key, certFile: caFile } = named;
+    const names: unknown[] = [];
+    const ask = async (serverName: string | null): Promise<ProbeResult> => {
+      const server = https.createServer(
+        { cert, key },
+        answering(200, ({ socket }) => names.push((socket as TLSSocket).servername)),
+      );
+      return await probing(server, { type: 'https', caFile, serverName });
+    };
+
+    assert.equal((await ask('api.example')).reason, '200 OK');
+    assert.deepEqual(names, ['api.example']);
+    assert.match((await ask('other.example')).reason, /^connected, but: .*altnames/);
+    assert.match((await ask(null)).reason, /^connected, but: .*altnames/);
+  });
+
+  test('believes whom this host trusts, and nobody else, when told to', async () => {
+    const server = https.createServer(certificate, answering(200));
+    const result = await probing(server, { type: 'https', systemTrust: true });
+
+    assert.equal(result.acceptsTcp, true);
+    assert.match(result.reason, /^connected, but: .*self-signed/);
   });
 
   test('says that the caFile cannot be read, and still whether TCP is accepted', async () => {

@@ -2,25 +2,52 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import fc from 'fast-check';
+import { type Health, UNKNOWN } from '../../../src/lb/health.ts';
 import {
+  type Failed,
   type FromWorker,
   parseFromWorker,
   parseToWorker,
   type ToWorker,
+  type Verdicts,
 } from '../../../src/lb/protocol.ts';
 import { frontendOf } from './world.ts';
 
 const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
 
+const HEALTH: Health = { ...UNKNOWN, verdict: 'down', misses: 2, gone: true };
+
+const SHARED: readonly (Failed | Verdicts)[] = [
+  {
+    kind: 'verdicts',
+    verdicts: [
+      {
+        frontend: 'api',
+        backends: [
+          { name: 'n1', address: '10.0.0.11', port: 6443, health: HEALTH, sinceWallMs: 1 },
+        ],
+      },
+    ],
+  },
+  {
+    kind: 'failed',
+    frontend: 'api',
+    backend: 'n1',
+    failure: { kind: 'refused', reason: 'ECONNREFUSED' },
+  },
+];
+
 const TO_WORKER: readonly ToWorker[] = [
-  { kind: 'assign', assignments: [] },
+  { kind: 'assign', leads: true, assignments: [] },
   {
     kind: 'assign',
+    leads: false,
     assignments: [{ frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000 }],
   },
   { kind: 'release', address: '10.0.0.100' },
   { kind: 'drain', graceMs: 0 },
   { kind: 'ping' },
+  ...SHARED,
 ];
 
 const FROM_WORKER: readonly FromWorker[] = [
@@ -47,6 +74,7 @@ const FROM_WORKER: readonly FromWorker[] = [
   },
   { kind: 'log', level: 'info', event: 'lb.backend', fields: { backend: 'n1' } },
   { kind: 'pong' },
+  ...SHARED,
 ];
 
 /** Every copy of `value` in which one field, at any depth, is replaced by `intruder`. */

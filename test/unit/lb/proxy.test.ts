@@ -250,6 +250,52 @@ suite('a backend that refuses connections', () => {
   });
 });
 
+suite('established connections', () => {
+  test('are reset when connections to their backend are refused `fall` times', async () => {
+    const a = listening('a');
+    const b = new Backend('b');
+    await withProxy([a.backend, b], async (proxy) => {
+      await proxy.states('up', 'up');
+      // The first in rotation, and so the one that is held.
+      const client = await proxy.connect();
+      const there = a.accepted();
+      client.write('watch');
+      (await there).resume();
+      a.backend.refuse();
+
+      assert.equal(await errorOf(client), 'ECONNRESET');
+      const report = await proxy.states('down', 'up');
+      assert.equal(report.backends[0]?.reason, 'connect refused');
+      await proxy.report(({ backends }) => backends[0]?.connections === 0);
+    });
+  });
+
+  test('go on when probes are answered badly, however long', async () => {
+    const sick = await new HttpBackend('a').start();
+    const well = await new HttpBackend('b').start();
+    const proxy = new Balance(
+      frontendOf([sick.desired(), well.desired()], {
+        healthCheck: { ...TCP_CHECK, type: 'http' },
+      }),
+    );
+    try {
+      await proxy.states('up', 'up');
+      const client = await proxy.connect();
+      await proxy.report(({ backends }) => backends[0]?.connections === 1);
+      sick.status = 500;
+      await proxy.states('down', 'up');
+      await sleep(20 * TCP_CHECK.intervalMs);
+      client.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n');
+
+      assert.match(await readAll(client), /500 Internal Server Error/);
+    } finally {
+      proxy.close();
+      sick.stop();
+      well.stop();
+    }
+  });
+});
+
 suite('a backend that does not answer', () => {
   /** A port of loopback that leaves every SYN without an answer, and how to end that. */
   async function silentPort(): Promise<{ port: number; end: () => Promise<unknown> }> {

@@ -2,7 +2,10 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import * as net from 'node:net';
 import { suite, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
@@ -55,18 +58,23 @@ class RecordingSteering implements Steering {
 class Agent {
   readonly host = new ForkingHost();
   readonly steering = new RecordingSteering();
-  readonly controller = new LbController({
-    clock: systemClock(),
-    random: prng(1),
-    log: silentLogger,
-    workers: this.host,
-    steering: this.steering,
-    kernel: {
-      forwarders: [],
-      trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
-      connects: async () => true,
-    },
-  });
+  readonly controller: LbController;
+
+  constructor(workerCount: number) {
+    this.controller = new LbController({
+      clock: systemClock(),
+      random: prng(1),
+      log: silentLogger,
+      workers: this.host,
+      workerCount,
+      steering: this.steering,
+      kernel: {
+        forwarders: [],
+        trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
+        connects: async () => true,
+      },
+    });
+  }
 
   /** Resolves with the first frontend's view when it fits and the VIP is steered. */
   view(fits: (view: FrontendView) => boolean): Promise<FrontendView> {
@@ -98,9 +106,12 @@ class Agent {
   }
 }
 
-async function withAgent(play: (agent: Agent, backend: Backend) => Promise<void>): Promise<void> {
+async function withAgent(
+  play: (agent: Agent, backend: Backend) => Promise<void>,
+  workerCount = 1,
+): Promise<void> {
   const backend = await new Backend('a').start();
-  const agent = new Agent();
+  const agent = new Agent(workerCount);
   agent.controller.set({ frontends: [frontendOf([backend.desired()])] });
   agent.controller.start();
   try {
@@ -174,7 +185,7 @@ suite('a worker process', () => {
 
   test('ends with stop(), after its connections, and no redirect is left', async () => {
     const backend = await new Backend('a').start();
-    const agent = new Agent();
+    const agent = new Agent(1);
     agent.controller.set({ frontends: [frontendOf([backend.desired()])] });
     agent.controller.start();
     await agent.view(({ backends }) => backends[0]?.state === 'up');
@@ -188,3 +199,103 @@ suite('a worker process', () => {
     backend.stop();
   });
 });
+
+suite('several worker processes', () => {
+  /** Twenty more connections that the backend keeps; resolves when all are served. */
+  async function hold(agent: Agent, before: number): Promise<net.Socket[]> {
+    const sockets = Array.from({ length: 20 }, () => net.connect(agent.port, '127.0.0.1'));
+    for (const socket of sockets) socket.on('error', () => undefined).resume();
+    await agent.view(({ backends }) => backends[0]?.connections === before + 20);
+    return sockets;
+  }
+
+  /** Until each of the workers has carried some of the connections that are made meanwhile. */
+  async function share(agent: Agent, backend: Backend): Promise<net.Socket[]> {
+    backend.handle = (socket) => void socket.resume();
+    await until(() => agent.host.children.length === 2);
+    const sockets: net.Socket[] = [];
+    while (sockets.length < 1_000) {
+      sockets.push(...(await hold(agent, sockets.length)));
+      const shares = agent.host.children.map(({ pid }) => connectionsOf(pid ?? 0, agent.port));
+      if (shares.every((share) => share >= 5)) return sockets;
+    }
+    throw new Error('one worker has them all');
+  }
+
+  async function until(fits: () => boolean): Promise<void> {
+    while (!fits()) await sleep(5);
+  }
+
+  for (const [index, who] of [
+    [0, 'the one that leads'],
+    [1, 'one that follows'],
+  ] as const) {
+    test(`share the clients; ${who} takes its own along when it dies, and no others`, async () => {
+      await withAgent(async (agent, backend) => {
+        const sockets = await share(agent, backend);
+        const worker = agent.host.children[index];
+        assert.ok(worker?.pid !== undefined);
+        const { port } = agent;
+        const mine = connectionsOf(worker.pid, port);
+        let isDown = false;
+        const stop = agent.controller.onChange(() => {
+          isDown ||= agent.controller.view()[0]?.backends[0]?.state === 'down';
+        });
+        worker.kill('SIGKILL');
+        await agent.view(({ backends }) => backends[0]?.connections === sockets.length - mine);
+        await until(() => sockets.filter(({ closed }) => closed).length >= mine);
+
+        assert.equal(sockets.filter(({ closed }) => closed).length, mine);
+        assert.equal(agent.port, port);
+        // Nothing had to be found out anew, and new clients are served all the time.
+        backend.handle = (socket) => void socket.end('a');
+        for (let i = 0; i < 20; i++) assert.equal(await ask(port), 'a');
+        assert.equal(isDown, false);
+        stop();
+        // Whoever leads now probes.
+        backend.stop();
+        await agent.view(({ backends }) => backends[0]?.state === 'down');
+        await backend.start();
+        await agent.view(({ backends }) => backends[0]?.state === 'up');
+        for (const socket of sockets) socket.destroy();
+      }, 2);
+    });
+  }
+
+  test('probe each backend once, not once each', async () => {
+    let connections = 0;
+    await withAgent(async (agent, backend) => {
+      backend.handle = (socket) => {
+        connections++;
+        socket.resume();
+      };
+      await until(() => agent.host.children.length === 3);
+      await until(() => connections > 0);
+      connections = 0;
+      await sleep(1_000);
+      // One each 20 ms, a tenth earlier at most; three would make 150 of them.
+      assert.ok(connections > 5 && connections < 75, `${connections} probes`);
+    }, 3);
+  });
+});
+
+/** Established connections to `port` of this host that a process holds; proc(5), net/tcp and fd. */
+function connectionsOf(pid: number, port: number): number {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  const inodes = new Set<string>();
+  for (const line of readFileSync(`/proc/${pid}/net/tcp6`, 'utf8').split('\n').slice(1)) {
+    const fields = line.trim().split(/\s+/);
+    if (fields[1]?.endsWith(local) && fields[3] === '01') inodes.add(`socket:[${fields[9]}]`);
+  }
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).filter((fd) => inodes.has(targetOf(`${folder}/${fd}`))).length;
+}
+
+/** Empty where the descriptor was closed since the folder was read. */
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

@@ -2,16 +2,19 @@
  * A small world on loopback for the balancing room's tests: backends that can be told how to
  * behave, a balancer in this process, and clients. Everything is awaited by event; nothing sleeps.
  */
+import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import * as http from 'node:http';
 import * as net from 'node:net';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/log.ts';
+import { prng } from '../../../src/base/prng.ts';
 import { Balancer } from '../../../src/lb/balancer.ts';
 import { startCarrier } from '../../../src/lb/carrier-start.ts';
 import type { DesiredBackend, DesiredFrontend, HealthCheck } from '../../../src/lb/ports.ts';
 import type { FrontendReport } from '../../../src/lb/protocol.ts';
-import { createDoorSockets } from '../../../src/linux/stream-sockets.ts';
+import { createDatagramDoors } from '../../../src/linux/datagram-sockets.ts';
+import { createDoorSockets, tuneConnection } from '../../../src/linux/stream-sockets.ts';
 
 const HOST = '127.0.0.1';
 const PATIENCE_MS = 5_000;
@@ -25,6 +28,8 @@ export const TCP_CHECK: HealthCheck = {
   fall: 2,
   expectStatus: 200,
   caFile: null,
+  systemTrust: false,
+  serverName: null,
 };
 
 /** A TCP server that greets each connection with its name, unless told otherwise. */
@@ -59,10 +64,15 @@ export class Backend {
     return this;
   }
 
-  /** Refuses connections from now on, and drops those it has. */
-  stop(): void {
+  /** Refuses connections from now on; those it has go on. */
+  refuse(): void {
     this.#server?.close();
     this.#server = null;
+  }
+
+  /** Refuses connections from now on, and drops those it has. */
+  stop(): void {
+    this.refuse();
     for (const socket of this.sockets) socket.resetAndDestroy();
   }
 
@@ -122,8 +132,16 @@ export function frontendOf(
     scheduler: 'round-robin',
     backends,
     healthCheck: TCP_CHECK,
+    http: null,
     ...more,
   };
+}
+
+export interface BalanceOptions {
+  readonly maxConnections?: number;
+  readonly maxFlows?: number;
+  readonly maxHttpClients?: number;
+  readonly readFileNow?: (path: string) => string;
 }
 
 /** A balancer in this process, with one frontend. */
@@ -132,16 +150,24 @@ export class Balance {
   readonly #waiting = new Set<() => void>();
   #reports: readonly FrontendReport[] = [];
 
-  constructor(frontend: DesiredFrontend, options: { readonly maxConnections?: number } = {}) {
+  constructor(frontend: DesiredFrontend, options: BalanceOptions = {}) {
     this.#balancer = new Balancer({
       clock: systemClock(),
+      random: prng(1),
       log: silentLogger,
       readFile: () => Promise.reject(new Error('no such file')),
       onReport: (reports) => {
-        this.#reports = reports;
+        if (reports.length > 0) this.#reports = reports;
         for (const check of this.#waiting) check();
       },
+      onVerdicts: () => undefined,
+      onFailure: () => undefined,
       doors: createDoorSockets(),
+      createDatagramDoors,
+      maxFlows: options.maxFlows ?? 100,
+      maxHttpClients: options.maxHttpClients ?? 100,
+      readFileNow: options.readFileNow ?? (() => assert.fail('no file was named')),
+      tune: tuneConnection,
       carrier: startCarrier({
         maxConnections: options.maxConnections ?? 1_000,
         onEnd: (reason) => {
@@ -153,7 +179,7 @@ export class Balance {
   }
 
   assign(frontend: DesiredFrontend): void {
-    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }]);
+    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }], true);
   }
 
   release(address: string): void {
