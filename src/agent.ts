@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { localPeer, readersGid, standing } from './agent/access.ts';
 import {
   type FactSources,
   fenceAlarms,
@@ -27,7 +28,7 @@ import { ClusterNode } from './cluster/node.ts';
 import { Observations } from './cluster/observations.ts';
 import { defaultHoldDown } from './cluster/preference.ts';
 import { SelfReporter } from './cluster/self-report.ts';
-import { type ClusterState, formatVersion, memberById } from './cluster/state.ts';
+import { formatVersion, memberById } from './cluster/state.ts';
 import { agentMarginMs, leaseMs } from './cluster/timing.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { defaultGrpcPort, defaultHttpPort, parseEndpoint } from './config/endpoint.ts';
@@ -49,7 +50,6 @@ import { lockNamespace } from './linux/netns-lock.ts';
 import { createNftForwarder } from './linux/nft-forwarder.ts';
 import { createSteering } from './linux/nftables.ts';
 import { createPacketLink } from './linux/packet-link.ts';
-import { groupId, inGroup, peerCredentials, socketDescriptor } from './linux/peer-cred.ts';
 import { takeRealTimePriority } from './linux/priority.ts';
 import { createWorkerHost } from './linux/process.ts';
 import { createNotifier, type SystemdNotifier } from './linux/systemd.ts';
@@ -59,15 +59,11 @@ import { certificateSigner } from './pki/ca.ts';
 import { systemCrypto } from './pki/crypto.ts';
 import { readPki } from './pki/files.ts';
 import { Renewal } from './pki/renewal.ts';
-import type { Standing } from './rpc/identity.ts';
-import type { LocalPeerOf } from './rpc/local-server.ts';
 import { Rpc } from './rpc/server.ts';
 import { openLogStorage } from './storage/log-storage.ts';
 import { probeCodec, rivalOf } from './vip/frames.ts';
 import type { AnnounceLink } from './vip/ports.ts';
 
-/** Whoever is in this group may read the local socket. */
-const READERS_GROUP = 'holdfast';
 /** A `status` that reads the data directory while the agent starts lets go of it soon. */
 const LOCK_WAIT_MS = 2_000;
 /** The successor claims in these moments, perhaps on the same processors: nothing else begins. */
@@ -433,7 +429,7 @@ class Agent {
       standingOf: (id) => standing(this.#node.view().state, id),
       operations: new Control(ports),
       forwarded: new Control({ ...ports, peer: null }),
-      local: { path: paths.socket, peerOf: localPeer, gid: groupId(READERS_GROUP) },
+      local: { path: paths.socket, peerOf: localPeer, gid: readersGid() },
       tune: (socket) => void hurry(socket),
       deliver: (message) => this.#node.receive(message),
       onUnreachable: (id) => this.#node.reportUnreachable(id),
@@ -490,22 +486,6 @@ function listenAt(address: string, defaultPort: number) {
   if (parsed !== null) return parsed;
   throw new OperatingError({ code: 'config-invalid', message: `${address} is no HOST:PORT` });
 }
-
-function standing(state: ClusterState, id: string): Standing {
-  const member = memberById(state, id);
-  if (member !== undefined) return { kind: 'member', publicKeyHash: member.publicKeyHash };
-  return { kind: state.removedIds.includes(id) ? 'removed' : 'unknown' };
-}
-
-const localPeer: LocalPeerOf = (socket) => {
-  const descriptor = socketDescriptor(socket);
-  if (descriptor === null) return null;
-  const peer = peerCredentials(descriptor);
-  if (peer.uid === 0 || peer.uid === process.getuid?.()) return { uid: peer.uid, access: 'all' };
-  const readers = groupId(READERS_GROUP);
-  const reads = readers !== null && inGroup(peer, readers);
-  return { uid: peer.uid, access: reads ? 'read' : 'none' };
-};
 
 function beat(clock: Clock, everyMs: number, notifier: SystemdNotifier) {
   let timer = clock.after(0, tick);

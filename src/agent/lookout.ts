@@ -46,6 +46,8 @@ export class Lookout {
   readonly #parts: LookoutParts;
   #seen: readonly Observation[] = [];
   #leader: { readonly term: number; readonly id: string | null } = { term: 0, id: null };
+  /** The addresses that the spec has. */
+  #vips = '';
   #timer: Timer | null = null;
   #stopWatching: () => void = () => undefined;
   #stopped = false;
@@ -70,10 +72,15 @@ export class Lookout {
     return this.#seen.find((each) => each.address === address) ?? null;
   }
 
-  #viewChanged({ term, leader }: ClusterView): void {
-    if (term === this.#leader.term && leader === this.#leader.id) return;
+  /** Another leader, or another VIP, is a claim that wants to be looked at. */
+  #viewChanged({ term, leader, state }: ClusterView): void {
+    const isLed = term === this.#leader.term && leader === this.#leader.id;
+    const vips = state.spec.vips.map(({ address }) => address).join();
+    if (isLed && vips === this.#vips) return;
+    // What is under way is about a former leader, or about fewer VIPs.
     this.#leader = { term, id: leader };
-    this.#seen = [];
+    this.#vips = vips;
+    if (!isLed) this.#seen = [];
     this.#lookAfter(FIRST_AFTER_MS);
   }
 

@@ -142,10 +142,12 @@ export class Conflicts {
     const holder = holds(address);
     if (holder) this.#total++;
     const before = this.#conflicts.get(address);
-    const isNews = before === undefined || now - before.toldAt >= DEFEND_EVERY_MS;
-    const claims = (before?.claims ?? 0) + 1;
+    const isOther = before?.member !== member;
+    const isNews = before === undefined || isOther || now - before.toldAt >= DEFEND_EVERY_MS;
+    const same = before?.mac === mac ? before : null;
+    const claims = (same?.claims ?? 0) + 1;
     const toldAt = isNews ? now : before.toldAt;
-    const firstAt = before?.firstAt ?? now;
+    const firstAt = same?.firstAt ?? now;
     this.#conflicts.set(address, { mac, member, claims, firstAt, lastAt: now, toldAt });
     if (isNews) {
       const forMs = Math.round(now - firstAt);

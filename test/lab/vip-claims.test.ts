@@ -67,6 +67,18 @@ scenario('the other members see the VIP within 2 s of a claim, and say so', asyn
   assert.equal(own.vips[0]?.observedBy[follower.name], true);
 });
 
+scenario('the other members look at a VIP that is added within 2 s', async (scene) => {
+  const added = '10.77.0.101';
+  await changeSpec(scene, (spec) => spec.vips.push({ address: added }));
+  await leaderSays(scene, 'everybody to see the new VIP', 2_000, ({ vips }) => {
+    const seen = vips.find(({ address }) => address === added)?.observedBy ?? {};
+    return Object.values(seen).length === 2 && Object.values(seen).every((each) => each === true);
+  });
+  await changeSpec(scene, (spec) => {
+    spec.vips = spec.vips.filter(({ address }) => address !== added);
+  });
+});
+
 scenario('a switch that swallows the questions of one member is named', async (scene) => {
   const { lab } = scene;
   const holder = await scene.holder();

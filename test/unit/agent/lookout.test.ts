@@ -27,6 +27,7 @@ const members = [
 function stage(leader = 'b') {
   const clock = new FakeClock();
   let view = { selfId: 'a', leader, term: 3, state: { ...emptyState, spec, members } };
+  const carried = [vip];
   const world = { answers: [holderMac] as readonly string[], connect: null as string | null };
   const reports: ObservationReport[] = [];
   const asked: (string | undefined)[] = [];
@@ -48,7 +49,7 @@ function stage(leader = 'b') {
         return world.answers;
       },
     },
-    vips: () => [vip],
+    vips: () => carried,
     links: () => [
       {
         ...{ index: 2, name: 'eth0', mac: '02:00:00:00:00:01', up: true, loopback: false },
@@ -75,7 +76,14 @@ function stage(leader = 'b') {
     view = { ...view, leader: id, term };
     tell(view as unknown as ClusterView);
   };
-  return { lookout, world, reports, asked, pass, elect };
+  const add = (address: string): void => {
+    carried.push({ ...vip, address });
+    const vips = carried.map((each) => ({ ...spec.vips[0], address: each.address }));
+    const changed = { ...spec, vips } as typeof spec;
+    view = { ...view, state: { ...view.state, spec: changed } };
+    tell(view as unknown as ClusterView);
+  };
+  return { lookout, world, reports, asked, pass, elect, add };
 }
 
 describe('Lookout', () => {
@@ -129,6 +137,20 @@ describe('Lookout', () => {
       assert.equal(reports.at(-1)?.observations[0]?.reached, true);
     });
   }
+
+  it('looks soon at a VIP that is added, and keeps what it saw of the others', async () => {
+    const { lookout, reports, pass, add } = stage();
+    lookout.start();
+    await pass(200);
+    add('10.0.0.101');
+    assert.equal(lookout.seen(vip.address)?.reached, true);
+    await pass(200);
+
+    const seen = reports.at(-1)?.observations.map(({ address }) => address);
+    assert.deepEqual(seen, [vip.address, '10.0.0.101']);
+    await pass(9_800);
+    assert.equal(reports.length, 2);
+  });
 
   it('forgets what it saw when the leader changes, and looks at nothing while it leads', async () => {
     const { lookout, reports, asked, pass, elect } = stage();

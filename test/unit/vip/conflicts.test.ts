@@ -14,10 +14,11 @@ const own = '02:00:00:00:00:01';
 function stage(policy: ConflictPolicy, holding = true) {
   const clock = new FakeClock();
   const told: string[] = [];
+  const logged: unknown[] = [];
   const state = { holding, asking: false };
   const conflicts = new Conflicts({
     clock,
-    log: silentLogger,
+    log: { ...silentLogger, error: (event, fields) => logged.push({ event, ...fields }) },
     isOwn: (mac) => mac === own,
     memberOf: (mac) => (mac === member ? 'n2' : null),
     policyOf: () => policy,
@@ -28,7 +29,7 @@ function stage(policy: ConflictPolicy, holding = true) {
     probe: async () => void told.push('probe'),
     onChange: () => told.push('changed'),
   });
-  return { clock, conflicts, told, state };
+  return { clock, conflicts, told, logged, state };
 }
 
 describe('a stranger claims a VIP that is defended', () => {
@@ -64,6 +65,36 @@ describe('a stranger claims a VIP that is defended', () => {
     assert.deepEqual(told, []);
     assert.deepEqual(conflicts.alarms(), []);
     assert.equal(conflicts.total, 0);
+  });
+});
+
+describe('the log of a conflict', () => {
+  const common = { event: 'vip.conflict', address, holder: true, term: 3 };
+
+  it('counts the claims of one claimant, seldom told, and says what follows', () => {
+    const { clock, conflicts, logged } = stage('defend');
+    for (let i = 0; i < 3; i++) {
+      conflicts.heard({ address, mac: stranger });
+      clock.advance(6_000);
+    }
+
+    const told = { ...common, mac: stranger, member: null };
+    const reason = 'claimed by a stranger: defended';
+    assert.deepEqual(logged, [
+      { ...told, claims: 1, forMs: 0, reason },
+      { ...told, claims: 3, forMs: 12_000, reason },
+    ]);
+  });
+
+  it('tells of a member at once, whoever was told of before, and counts it apart', () => {
+    const { clock, conflicts, logged } = stage('defend');
+    conflicts.heard({ address, mac: stranger });
+    clock.advance(1_000);
+    conflicts.heard({ address, mac: member });
+
+    const reason = 'a member claims it as well: everything is let go';
+    const told = { ...common, mac: member, member: 'n2' };
+    assert.deepEqual(logged.slice(1), [{ ...told, claims: 1, forMs: 0, reason }]);
   });
 });
 
