@@ -62,6 +62,8 @@ type Result = { readonly fault: string | null } | null;
 export class Trials {
   readonly #parts: TrialsParts;
   readonly #records = new Map<string, Record>();
+  /** The backends of each candidate in the last round, as text. */
+  readonly #tried = new Map<string, string>();
   #candidates: readonly Candidate[] = [];
   #timer: { readonly at: Millis; readonly timer: Timer } | null = null;
   #running = false;
@@ -81,11 +83,10 @@ export class Trials {
   consider(candidates: readonly Candidate[]): void {
     this.#candidates = candidates;
     const names = new Set(candidates.map(({ name }) => name));
-    for (const name of this.#records.keys()) if (!names.has(name)) this.#records.delete(name);
-    const isFresh = candidates.some(
-      ({ name, backends }) => backends.length > 0 && !this.#records.has(name),
-    );
-    if (isFresh) this.#within(0);
+    for (const known of [this.#records, this.#tried]) {
+      for (const name of known.keys()) if (!names.has(name)) known.delete(name);
+    }
+    if (this.#isAnyNew()) this.#within(0);
   }
 
   /** Rules or routes changed. */
@@ -115,6 +116,7 @@ export class Trials {
     this.#running = true;
     const results = new Map<string, Promise<Result>>();
     for (const candidate of this.#candidates) {
+      this.#tried.set(candidate.name, textOf(candidate));
       const remote = candidate.backends.filter(({ address }) =>
         this.#parts.trial.isRemote(address),
       );
@@ -128,7 +130,15 @@ export class Trials {
       this.#judge(candidate.name, tried, remote);
     }
     this.#running = false;
-    this.#within(this.#pauseMs());
+    this.#within(this.#isAnyNew() ? 0 : this.#pauseMs());
+  }
+
+  /** Nobody is trusted for what others showed: a backend that has just come is tried now. */
+  #isAnyNew(): boolean {
+    return this.#candidates.some(
+      (candidate) =>
+        candidate.backends.length > 0 && this.#tried.get(candidate.name) !== textOf(candidate),
+    );
   }
 
   async #try(target: Target): Promise<Result> {
@@ -197,6 +207,10 @@ export class Trials {
     });
     return Math.min(EVERY_MS, ...pauses);
   }
+}
+
+function textOf({ backends }: Candidate): string {
+  return backends.map(({ address, port }) => endpoint(address, port)).join(' ');
 }
 
 const UNTRIED = 'no connection through the kernel to a remote backend has been tried yet';

@@ -48,6 +48,7 @@ export interface Endpoint {
 }
 
 export interface Connection {
+  readonly client: Endpoint;
   /** Where the client wanted to go. */
   readonly to: Endpoint;
   /** Who answers it: not the same where it was translated. */
@@ -73,14 +74,14 @@ export class Conntrack {
   }
 
   /**
-   * Ends the open connections to `address` that fit; returns their number. What is closed already
-   * is left to be forgotten: after a busy minute there are thousands of those.
+   * Ends the open connections to `address` that fit, and tells which those were. What is closed
+   * already is left to be forgotten: after a busy minute there are thousands of those.
    */
   end(
     address: string,
     protocol: Protocol,
     fits: (connection: Connection) => boolean,
-  ): Promise<number> {
+  ): Promise<readonly Connection[]> {
     return this.#inTurn(async () => {
       const found: Connection[] = [];
       await this.#list(address, protocol, (connection) => {
@@ -96,7 +97,7 @@ export class Conntrack {
           }),
         );
       }
-      return found.length;
+      return found;
     });
   }
 
@@ -173,7 +174,7 @@ function decodeConnection(bytes: Buffer, protocol: number): Connection | null {
     ...(id === undefined ? [] : [attribute(CTA_ID, id)]),
   ]);
   const open = tcpState(attributes.get(CTA_PROTOINFO)) < TIME_WAIT;
-  return { to: to.destination, answers: answers.source, open, key };
+  return { client: to.source, to: to.destination, answers: answers.source, open, key };
 }
 
 function tcpState(info: Buffer | undefined): number {

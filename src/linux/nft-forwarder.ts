@@ -19,6 +19,8 @@ import {
   type SlotsOf,
   wholeTable,
 } from './nft-forwarding-rules.ts';
+import { nudge } from './nudge.ts';
+import { listAddresses, NETLINK_ROUTE } from './rtnetlink.ts';
 
 /** A forwarder for the network namespace in which it is made. */
 export function createNftForwarder(slots: SlotsOf): Forwarder {
@@ -29,6 +31,7 @@ class NftForwarder implements Forwarder {
   readonly kind = 'nftables';
   readonly #slots: SlotsOf;
   readonly #netfilter = new NetlinkSocket(NETLINK_NETFILTER);
+  readonly #route = new NetlinkSocket(NETLINK_ROUTE);
   readonly #conntrack = new Conntrack();
   #plans: readonly ForwardPlan[] = [];
   /** The rules as this process set them. */
@@ -53,24 +56,28 @@ class NftForwarder implements Forwarder {
     return this.#inTurn(() => this.#set(plans));
   }
 
-  sever(
+  async sever(
     { address, port, protocol }: Pick<ForwardPlan, 'address' | 'port' | 'protocol'>,
     backend: { readonly address: string; readonly port: number },
   ): Promise<number> {
-    return this.#conntrack.end(address, protocol, ({ to, answers }) => {
+    const ended = await this.#conntrack.end(address, protocol, ({ to, answers }) => {
       const fits = answers.address === backend.address && answers.port === backend.port;
       return fits && to.port === port;
     });
+    // Elsewhere it is somebody else's business what is said in the VIP's name.
+    if (protocol === 'tcp' && this.#isHere(address)) nudge(ended);
+    return ended.length;
   }
 
   async release(address: string): Promise<number> {
     let ended = 0;
     for (const [protocol, ports] of this.#portsOf(address)) {
-      ended += await this.#conntrack.end(
+      const connections = await this.#conntrack.end(
         address,
         protocol,
         (connection) => ports.has(connection.to.port) && isForwarded(connection),
       );
+      ended += connections.length;
     }
     return ended;
   }
@@ -144,6 +151,10 @@ class NftForwarder implements Forwarder {
   /** Rotations go on all the same. */
   #forget(): void {
     this.#seen = null;
+  }
+
+  #isHere(address: string): boolean {
+    return listAddresses(this.#route).some((row) => row.address === address);
   }
 
   #portsOf(address: string): ReadonlyMap<Protocol, ReadonlySet<number>> {

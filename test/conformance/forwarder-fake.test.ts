@@ -8,6 +8,7 @@ forwarderSuite({
   name: 'fake',
   schedulers: ['round-robin', 'weighted', 'source-hash'],
   protocols: ['tcp', 'udp'],
+  nudges: true,
   world: (family) => worlds[family],
   open: async () => undefined,
   close: async () => undefined,

@@ -138,6 +138,7 @@ export class FakeWorld implements ForwarderWorld {
     return {
       server: connection.backend.name,
       echo: async (line) => (connection.open ? line : 'reset'),
+      ended: async () => (connection.open ? 'silence' : 'reset'),
       halfClose: async () => 'bye',
       close: () => {
         connection.open = false;

@@ -10,6 +10,7 @@ forwarderSuite({
   name: 'nftables',
   schedulers: ['round-robin', 'weighted', 'source-hash'],
   protocols: ['tcp', 'udp'],
+  nudges: true,
   world: (family) => network.world(family),
   open: async () => {
     network = await createNetwork(() => createNftForwarder(slotsOf));

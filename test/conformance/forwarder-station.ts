@@ -80,6 +80,12 @@ const actions = {
     return heard;
   },
 
+  /** `reset` once the connection has ended without a word of ours; `silence` where it has not. */
+  async ended({ id }: { id: number }): Promise<string> {
+    const socket = connections.get(id);
+    return socket === undefined || socket.destroyed ? 'reset' : line(socket);
+  },
+
   async halfClose({ id }: { id: number }): Promise<string> {
     const socket = connections.get(id) as net.Socket;
     const heard = line(socket);

@@ -31,6 +31,8 @@ export interface OpenConnection {
   readonly server: string;
   /** Sends a line; resolves with its echo, or with `reset` where the connection has ended. */
   echo(line: string): Promise<string>;
+  /** Says nothing; resolves with `reset` once it has ended all the same, else with `silence`. */
+  ended(): Promise<string>;
   /** Ends its own half; resolves with what the server still said before it ended the other. */
   halfClose(): Promise<string>;
   close(): void;
@@ -65,6 +67,8 @@ export interface ForwarderSubject {
   readonly name: string;
   readonly schedulers: readonly Scheduler[];
   readonly protocols: readonly Protocol[];
+  /** Whether clients that say nothing are reset, too, when their backend is severed. */
+  readonly nudges?: boolean;
   readonly world: (family: 4 | 6) => ForwarderWorld;
   readonly open: () => Promise<void>;
   readonly close: () => Promise<void>;
@@ -92,6 +96,7 @@ export function forwarderSuite(subject: ForwarderSubject): void {
       refusing(bench);
       keeping(bench);
       lettingGo(bench);
+      if (subject.nudges === true) nudging(bench);
       if (subject.protocols.includes('udp')) datagrams(bench);
     });
   }
@@ -351,6 +356,20 @@ function lettingGo(bench: Bench): void {
 
     assert.equal('server' in answer ? answer.server : '', world.local.name);
   });
+}
+
+function nudging(bench: Bench): void {
+  for (const place of ['client', 'holder', 'pod'] as const) {
+    test(`sever() resets also the ${place} that says nothing`, async () => {
+      await bench.set([bench.remote(1)]);
+      const open = await bench.world.open(place);
+      await bench.set([bench.remote(2)]);
+
+      await bench.world.forwarder.sever(bench.plan([]), bench.remote(1));
+
+      assert.equal(await open.ended(), 'reset');
+    });
+  }
 }
 
 function datagrams(bench: Bench): void {

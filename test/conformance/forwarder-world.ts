@@ -217,6 +217,7 @@ class NamespaceWorld implements ForwarderWorld {
     return {
       server,
       echo: (text) => at.do('echo', { id, text }),
+      ended: () => at.do('ended', { id }),
       halfClose: () => at.do('halfClose', { id }),
       close: () => void at.do('close', { id }),
     };

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
 import { slotsOf } from '../../src/lb/forwarding-slots.ts';
 import type { ForwardPlan } from '../../src/lb/ports.ts';
+import { sweep } from '../../src/linux/cleanup.ts';
 import { createNftForwarder } from '../../src/linux/nft-forwarder.ts';
 import { enterFreshNamespace, run } from './netns.ts';
 
@@ -50,6 +51,15 @@ suite('the table', () => {
       await forwarder.set([plan(1)]);
       assert.equal(listing(), whole, flush);
     }
+  });
+
+  test('goes with a clean-up, and nothing of others', async () => {
+    await forwarder.set([plan(1)]);
+    run('nft add table inet theirs');
+
+    assert.deepEqual(sweep(), [`nft table ${TABLE}`]);
+    assert.equal(run('nft list tables').trim(), 'table inet theirs');
+    run('nft delete table inet theirs');
   });
 
   test('is left alone while all stands, whatever others do', async () => {

@@ -21,12 +21,14 @@ export interface ApiServerConfig {
 }
 
 /**
- * `ok`; a number: what the HTTPS endpoints answer; `hang`: takes connections and never answers;
- * `refuse`: does not listen. The line protocol goes on in all numeric modes.
+ * `ok`; a number: what the HTTPS endpoints answer; `slow`: they answer after 5 s; `hang`: takes
+ * connections and never answers; `refuse`: does not listen. The line protocol goes on in all but
+ * the last two, and streams do so in all but the last.
  */
-export type ApiServerMode = 'ok' | 401 | 403 | 500 | 'hang' | 'refuse';
+export type ApiServerMode = 'ok' | 401 | 403 | 500 | 'slow' | 'hang' | 'refuse';
 
 const streamEveryMs = 100;
+const slowAfterMs = 5_000;
 const tlsHandshakeByte = 0x16;
 
 const config = stationConfig<ApiServerConfig>();
@@ -92,6 +94,10 @@ function stream(to: Socket | ServerResponse): void {
 
 function respond(request: IncomingMessage, response: ServerResponse): void {
   if (mode === 'hang') return;
+  if (mode === 'slow') {
+    setTimeout(() => response.writeHead(200).end('ok\n'), slowAfterMs);
+    return;
+  }
   if (typeof mode === 'number') {
     response.writeHead(mode).end(`${mode}\n`);
     return;

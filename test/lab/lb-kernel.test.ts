@@ -124,6 +124,34 @@ scenario(
   },
 );
 
+scenario(
+  'a server that hangs lets go after half a minute, one that is slow keeps all it has',
+  async (scene) => {
+    const traffic = await scene.traffic({ everyMs: 0, streams: 9 });
+
+    await scene.server('n1').setMode('slow');
+    await scene.server('n2').setMode('hang');
+    const began = monotonicMs();
+    await until(async () => (await traffic.report()).streamEnds.length > 0, {
+      timeoutMs: 50_000,
+      everyMs: 200,
+      what: 'the streams of the hung server to be reset',
+    });
+    const tookMs = monotonicMs() - began;
+    await until(async () => (await traffic.report()).openStreams === 9, {
+      timeoutMs: 5_000,
+      what: 'nine streams again',
+    });
+    const { streamEnds } = await traffic.stop();
+
+    assert.ok(tookMs >= 29_000, `after ${tookMs} ms`);
+    assert.deepEqual(
+      streamEnds.map(({ reason }) => reason),
+      ['ECONNRESET', 'ECONNRESET', 'ECONNRESET'],
+    );
+  },
+);
+
 scenario('a hand-over resets open connections with their next packet', async (scene) => {
   const holder = await scene.holder();
   const other = scene.lab.hosts.find((host) => host !== holder);

@@ -68,6 +68,19 @@ suite('Trials', () => {
     assert.match(world.trials.trust('api').reason, /to n2 succeeded/);
   });
 
+  test('try a backend that has just come, without waiting for their time', async () => {
+    const world = await trusting();
+    const n3 = { ...N2, name: 'n3', address: '10.0.0.13' };
+    world.trials.consider([{ ...API, backends: [HERE, N2, n3] }]);
+    world.trials.consider([{ ...API, backends: [HERE, N2, n3] }]);
+    await world.clock.advance(1);
+    world.trials.consider([{ ...API, backends: [HERE, N2, n3] }]);
+    await world.clock.advance(1_000);
+
+    assert.deepEqual(world.tried, [N2.address, N2.address, n3.address]);
+    assert.match(world.trials.trust('api').reason, /to n2, n3 succeeded/);
+  });
+
   test('know nothing without a remote backend', async () => {
     const world = new World();
     world.trials.consider([{ name: 'api', backends: [HERE] }]);
