@@ -36,6 +36,9 @@ const COUNT_MS: Millis = 20;
 /** Of the buffer that all connections share: what fits the processor's cache. */
 const BUFFER_BYTES = 128 * 1024;
 
+/** Of events that are about no connection. */
+const DOOR_TAG = 0;
+
 /** Errors of this host, which say nothing about the backend. */
 const LOCAL_ERRORS: ReadonlySet<string> = new Set([
   'EMFILE',
@@ -141,7 +144,7 @@ export class Carrier {
     this.#shut(lane);
     lane.door = door;
     this.#doors.set(door, lane);
-    this.#poller.watchDoor(door, 0);
+    this.#poller.watchDoor(door, DOOR_TAG);
   }
 
   shut(id: number): void {
@@ -179,10 +182,13 @@ export class Carrier {
   /** One turn; waits `maxMs` at most for something to happen. */
   turn(maxMs: Millis): void {
     this.#poller.wait(this.#patienceMs(maxMs), (fd, tag, readiness) => {
-      const lane = this.#doors.get(fd);
-      if (lane !== undefined && tag === 0) this.#accept(lane, fd);
-      else if (this.#tags[fd] === tag)
+      if (tag === DOOR_TAG) {
+        // Also of doors that are closed: until a program that is being started has let go of them.
+        const lane = this.#doors.get(fd);
+        if (lane !== undefined) this.#accept(lane, fd);
+      } else if (this.#tags[fd] === tag) {
         this.#moved(defined(this.#links[fd], 'a link'), fd, readiness);
+      }
     });
     const again = this.#again;
     this.#again = [];
@@ -411,7 +417,7 @@ export class Carrier {
 
   #release(fd: Fd): void {
     this.#links[fd] = undefined;
-    this.#tags[fd] = 0;
+    this.#tags[fd] = DOOR_TAG;
   }
 
   /** Whatever has waited too long. */
@@ -434,7 +440,7 @@ export class Carrier {
     while ((this.#shortDoors[0]?.at ?? Number.POSITIVE_INFINITY) <= now) {
       const short = this.#shortDoors.shift();
       if (short !== undefined && short.lane.door === short.door) {
-        this.#poller.watchDoor(short.door, 0);
+        this.#poller.watchDoor(short.door, DOOR_TAG);
       }
     }
   }

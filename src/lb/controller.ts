@@ -7,7 +7,13 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { sameMembers } from '../base/sets.ts';
-import { isUserspace, kernelChoice, type ResolvedDataPath, resolveDataPath } from './data-path.ts';
+import {
+  endpoint,
+  isUserspace,
+  kernelChoice,
+  type ResolvedDataPath,
+  resolveDataPath,
+} from './data-path.ts';
 import { type KernelParts, KernelPaths } from './kernel-paths.ts';
 import { planOf } from './plans.ts';
 import type {
@@ -49,6 +55,7 @@ export class LbController {
   /** The local port of each frontend, kept while it is desired: the next worker takes it over. */
   readonly #ports = new Map<string, number>();
   #desired: LbDesired = { frontends: [] };
+  #endpoints: ReadonlySet<string> = new Set();
   /** The path in force of each desired frontend. */
   #paths: ReadonlyMap<string, ResolvedDataPath> = new Map();
   /** The frontends whose redirect stands. */
@@ -57,7 +64,11 @@ export class LbController {
   readonly #plans = new Map<string, ForwardPlan>();
   /** Backends whose established connections were ended, as `frontend backend`. */
   readonly #gone = new Set<string>();
-  #assigned = '';
+  /** What the workers were told last. */
+  #assigned: { readonly desired: LbDesired | null; readonly carried: string } = {
+    desired: null,
+    carried: '',
+  };
   #reports: ReadonlyMap<string, FrontendReport> = new Map();
   /** Why there are no reports, and since when. */
   #absence: string;
@@ -107,6 +118,9 @@ export class LbController {
     // Both are plain data; whoever calls often costs nothing while nothing changes.
     if (JSON.stringify(desired) === JSON.stringify(this.#desired)) return;
     this.#desired = desired;
+    this.#endpoints = new Set(
+      desired.frontends.map(({ address, port }) => endpoint(address, port)),
+    );
     const names = new Set(desired.frontends.map(({ name }) => name));
     for (const known of [this.#ports, this.#plans]) {
       for (const name of known.keys()) if (!names.has(name)) known.delete(name);
@@ -210,6 +224,11 @@ export class LbController {
   /** @param anew the worker knows nothing yet */
   #assign(anew = false): void {
     const balanced = this.#desired.frontends.filter(({ name }) => this.#pathOf(name) !== 'none');
+    // The port is only where a new worker begins: that it has one now is no news to it.
+    const carried = balanced.map((each) => `${each.name} ${this.#isCarried(each)}`).join();
+    const { desired, carried: before } = this.#assigned;
+    if (!anew && desired === this.#desired && carried === before) return;
+    this.#assigned = { desired: this.#desired, carried };
     const assignments = balanced.map((frontend) => ({
       frontend: {
         ...frontend,
@@ -218,18 +237,12 @@ export class LbController {
       carries: this.#isCarried(frontend),
       preferredPort: this.#ports.get(frontend.name) ?? 0,
     }));
-    // The port is only where a new worker begins: that it has one now is no news to it.
-    const text = JSON.stringify(assignments.map(({ frontend, carries }) => [frontend, carries]));
-    if (!anew && text === this.#assigned) return;
-    this.#assigned = text;
     this.#link.assign(assignments);
   }
 
   /** A backend that is itself a frontend would send each connection round in circles. */
   #loops({ address, port }: DesiredBackend): boolean {
-    return this.#desired.frontends.some(
-      (frontend) => frontend.address === address && frontend.port === port,
-    );
+    return this.#endpoints.has(endpoint(address, port));
   }
 
   #steer(): void {

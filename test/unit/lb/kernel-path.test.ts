@@ -74,6 +74,7 @@ class World {
     clock: this.clock,
     random: prng(1),
     log: silentLogger,
+    workerCount: 1,
     workers: { spawn: () => this.#spawn() },
     workerCount: 1,
     steering: {
@@ -238,6 +239,7 @@ suite('dataPath nftables', () => {
       clock: world.clock,
       random: prng(1),
       log: silentLogger,
+      workerCount: 1,
       workers: { spawn: () => assert.fail('nobody is needed') },
       workerCount: 1,
       steering: { set: async () => undefined, clear: async () => undefined },

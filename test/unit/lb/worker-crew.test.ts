@@ -98,7 +98,7 @@ function serving(): World {
 function reported(more: Partial<FrontendReport> & { open?: number; total?: number }): unknown {
   const { open = 0, total = 0, ...rest } = more;
   const counters = { accepted: total, unserved: 0, overLimit: 0, connectFailures: 0 };
-  const seen = { state: 'up', sinceWallMs: 1, reason: '200 OK', gone: false };
+  const seen = { state: 'up', sinceWallMs: 1, reason: '200 OK', judged: true, gone: false };
   const { draining: _, ...backend } = NODE;
   return {
     kind: 'report',
