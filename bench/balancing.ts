@@ -43,7 +43,7 @@ function setting(name: string, fallback: number): number {
   return value;
 }
 
-/** As many as each contender may hold with 20,000 descriptors. */
+/** As many as one process may hold with 20,000 descriptors; not all of them may be clients'. */
 const idleConnections = 5_000;
 const rounds = setting('ROUNDS', 5);
 const seconds = setting('SECONDS', 4);
@@ -67,7 +67,7 @@ async function measure(scene: Scene, contender: Contender, round: number): Promi
       oneStream: await bulk(client, address, seconds, 1),
       eightStreams: await bulk(client, address, seconds, 8),
       residentBytes: residentBytes(service.pids()),
-      idle: await idleOf(client, service),
+      idle: await idleOf(client, service, contender.idleConnections ?? idleConnections),
     };
   } finally {
     await service.stop();
@@ -75,10 +75,10 @@ async function measure(scene: Scene, contender: Contender, round: number): Promi
 }
 
 /** Null where no process carries the connections. */
-async function idleOf(client: Host, service: Service): Promise<Idle | null> {
+async function idleOf(client: Host, service: Service, count: number): Promise<Idle | null> {
   const pids = service.pids();
   if (pids.length === 0) return null;
-  return idle(client, service.address, idleConnections, seconds, pids);
+  return idle(client, service.address, count, seconds, pids);
 }
 
 /** Median and, behind it, the lowest and highest. */

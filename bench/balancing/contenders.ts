@@ -22,6 +22,8 @@ export interface Service {
 
 export interface Contender {
   readonly name: string;
+  /** Idle connections that it is to hold; unless told, as many as one process may. */
+  readonly idleConnections?: number;
   start(scene: Scene): Promise<Service>;
 }
 
@@ -87,6 +89,8 @@ ${backends.map((to) => `    server ${to};\n`).join('')}  }
 export function holdfast(dataPath: string): Contender {
   return {
     name: `holdfast ${dataPath}`,
+    // Two workers at least share them.
+    idleConnections: 10_000,
     async start({ lab, balancer, servers }) {
       await Cluster.initialise(lab, balancer);
       const spec = {
