@@ -8,3 +8,6 @@ export function assertInside(): void {
   const inside = words.some((word) => word.startsWith('holdfast.vm='));
   assert.ok(inside, 'this test needs the test VM: run make test-vm');
 }
+
+/** Connections by which evenness is judged in here, where each one takes its time. */
+export const many = 600;
