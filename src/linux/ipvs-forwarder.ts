@@ -148,9 +148,13 @@ class IpvsForwarder implements Forwarder {
     return turn;
   }
 
-  #open(): VirtualServers {
+  #isThere(): boolean {
     this.#servers ??= VirtualServers.open();
-    if (this.#servers !== null) return this.#servers;
+    return this.#servers !== null;
+  }
+
+  #open(): VirtualServers {
+    if (this.#isThere() && this.#servers !== null) return this.#servers;
     throw new OperatingError({
       code: 'ipvs-missing',
       message: 'the kernel has no IPVS',
@@ -160,6 +164,11 @@ class IpvsForwarder implements Forwarder {
 
   /** Adds before it leads there, and leads elsewhere before it takes away. */
   async #apply(plans: readonly ForwardPlan[]): Promise<void> {
+    // A host without IPVS has nothing of ours, and is well as long as nothing is asked of it.
+    if (plans.length === 0 && !this.#isThere()) {
+      this.#plans = plans;
+      return;
+    }
     const servers = this.#open();
     refuseUnroutable(plans);
     if (plans.length > 0) {

@@ -3,7 +3,7 @@ import { slotsOf } from '../../src/lb/forwarding-slots.ts';
 import { createNftForwarder } from '../../src/linux/nft-forwarder.ts';
 import { forwarderSuite } from '../conformance/forwarder-suite.ts';
 import { createNetwork, type Network } from '../conformance/forwarder-world.ts';
-import { assertInside, many } from './inside.ts';
+import { assertInside, atOnce, many } from './inside.ts';
 
 assertInside();
 let network: Network;
@@ -15,7 +15,7 @@ forwarderSuite({
   many,
   world: (family) => network.world(family),
   open: async () => {
-    network = await createNetwork(() => createNftForwarder(slotsOf));
+    network = await createNetwork(() => createNftForwarder(slotsOf), atOnce);
   },
   close: () => network.close(),
 });

@@ -83,7 +83,7 @@ async function boot(job: Job, version: string, directory: string): Promise<Endin
   const machine = spawn('setpriv', machineArguments(version, directory), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  const forget = endWith(machine);
+  const forget = endWith(machine, directory);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -159,10 +159,11 @@ function initramfs(version: string, directory: string): string {
   return image;
 }
 
-/** However this process ends, the machine does not outlive it. */
-function endWith(machine: ChildProcess): () => void {
+/** However this process ends, the machine does not outlive it, and leaves no files. */
+function endWith(machine: ChildProcess, directory: string): () => void {
   const end = (): void => {
     machine.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
   };
   const onSignal = (signal: NodeJS.Signals): void => {
     end();
