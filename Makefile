@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test sim mutants conformance unit-file lab campaign demo build install \
+.PHONY: help ok test test-vm sim mutants conformance unit-file lab campaign demo build install \
   bench-failover bench-stability bench-proposals bench-lb bench-storage cleanup setup packages root
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make sim SEEDS=500   the cluster in one thread, by seed; SEED=17 replays one'
 	@echo 'make mutants         each known bug put in: what catches it, and how soon'
 	@echo 'make lab             real agents in network namespaces (root)'
+	@echo 'make test-vm         what needs a kernel with IPVS, in an emulated machine (root)'
 	@echo 'make campaign        every fault, on three and five nodes: never two holders; RUNS=30 (root)'
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
@@ -47,8 +48,10 @@ test: packages
 	@npm run --silent conformance
 	@npm run --silent unit-file
 	@npm run --silent lab
+	@packaging/setup.sh vm
+	@npm run --silent vm
 	@echo 'everything passed: types, lint, tidy, unit, simulator and its mutants,' \
-	  'conformance with the real kernel, the unit file, the lab'
+	  'conformance with the real kernel, the unit file, the lab, the test VM'
 
 install: build
 	@$(node) packaging/install.ts
@@ -67,6 +70,11 @@ unit-file: packages
 
 lab: packages build
 	@npm run --silent lab
+
+test-vm: root
+	@packaging/setup.sh vm
+	@npm run --silent build
+	@npm run --silent vm
 
 campaign: packages build
 	@RUNS=$(or $(RUNS),30) $(node) test/lab/campaign.ts

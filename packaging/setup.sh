@@ -5,6 +5,7 @@
 #   packaging/setup.sh packages   also Debian's packages for the lab, the demo and the benches (root)
 #   packaging/setup.sh etcd       those and etcd, for the bench beside it (root)
 #   packaging/setup.sh balancers  those and the peers and load of the balancing bench (root)
+#   packaging/setup.sh vm         those of the lab, an emulator and Debian's kernel for it (root)
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -52,9 +53,36 @@ debian_packages() {
   done
 }
 
+# The test VM's kernel: Debian's own, unpacked beside the sources and never installed; of its
+# modules those that a network or the VM itself may want.
+debian_kernel() {
+  target=.cache/vm/kernel
+  [ ! -e "$target/complete" ] || return 0
+  rm -rf "$target"
+  mkdir -p "$target"
+  package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-.*\)$/\1/p')
+  [ -n "$package" ] || fail 'apt knows no linux-image-amd64; run apt-get update'
+  (cd "$target" && apt-get download -qq -o APT::Sandbox::User=root "$package")
+  dpkg-deb --fsys-tarfile "$target"/*.deb | tar -x -C "$target" --wildcards './boot/vmlinuz-*' \
+    './lib/modules/*/modules.*' './lib/modules/*/kernel/net/*' './lib/modules/*/kernel/lib/*' \
+    './lib/modules/*/kernel/crypto/*' './lib/modules/*/kernel/arch/x86/crypto/*' \
+    './lib/modules/*/kernel/fs/9p/*' './lib/modules/*/kernel/fs/fscache/*' \
+    './lib/modules/*/kernel/fs/netfs/*' './lib/modules/*/kernel/fs/overlayfs/*' \
+    './lib/modules/*/kernel/drivers/virtio/*' './lib/modules/*/kernel/drivers/net/bonding/*' \
+    './lib/modules/*/kernel/drivers/net/*.ko'
+  rm "$target"/*.deb
+  for version in "$target"/lib/modules/*; do
+    PATH=$PATH:/usr/sbin:/sbin depmod -b "$target" "$(basename "$version")"
+  done
+  touch "$target/complete"
+}
+
 for_unit_tests='openssl=openssl'
 for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
 tcpdump=tcpdump systemd-analyze=systemd strace=strace mkfs.ext4=e2fsprogs'
+
+for_the_vm='qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio depmod=kmod
+ipvsadm=ipvsadm'
 
 for_the_proposals_bench='etcd=etcd-server etcdctl=etcd-client'
 
@@ -81,5 +109,10 @@ case ${1:-} in
     debian_packages "$for_unit_tests $for_the_lab $for_the_balancing_bench"
     node_packages
     ;;
-  *) fail "unknown argument $1; it takes none, or: packages, etcd, balancers" ;;
+  vm)
+    debian_packages "$for_unit_tests $for_the_lab $for_the_vm"
+    debian_kernel
+    node_packages
+    ;;
+  *) fail "unknown argument $1; it takes none, or: packages, etcd, balancers, vm" ;;
 esac

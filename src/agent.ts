@@ -45,6 +45,7 @@ import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
 import type { HostFence } from './linux/host-fence.ts';
+import { createIpvsForwarder } from './linux/ipvs-forwarder.ts';
 import { watchRules } from './linux/kernel-events.ts';
 import { lockNamespace } from './linux/netns-lock.ts';
 import { createNftForwarder } from './linux/nft-forwarder.ts';
@@ -164,7 +165,7 @@ class Agent {
       workerCount: workerCount(availableParallelism()),
       steering: createSteering(),
       kernel: {
-        forwarders: [createNftForwarder(slotsOf)],
+        forwarders: [createNftForwarder(slotsOf), createIpvsForwarder()],
         trial: createTrial({ clock, random: this.#random }),
         connects: async ({ address, port }) =>
           (await connectOnce(clock, address, port, DIRECT_CONNECT_MS)) === null,

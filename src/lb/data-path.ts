@@ -42,7 +42,7 @@ export function unsupportedDataPath({ dataPath, scheduler }: Asked): string | nu
       if (scheduler !== 'least-connections') return null;
       return 'dataPath nftables cannot do least-connections: use auto or proxy, which can';
     case 'ipvs':
-      return `dataPath ipvs is not built yet: use nftables, or auto, which picks the best there is`;
+      return null;
     default:
       return unreachable(dataPath);
   }

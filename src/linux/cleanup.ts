@@ -4,6 +4,7 @@
  */
 import { listOurs, removeAddress } from './address-table.ts';
 import { fencedLinks, removeFence, removeNftFence, removeTables } from './fence-removal.ts';
+import { removeVirtualServers } from './ipvs-forwarder.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 import { type NftFamily, nftSync, removeTable, tableExists } from './nft.ts';
 import { FORWARD_TABLE } from './nft-forwarding-rules.ts';
@@ -24,6 +25,7 @@ export function sweep(): string[] {
       ...removeNftFence(),
       ...removeTables(FAMILIES),
       ...removeForwarding(),
+      ...removeVirtualServers(),
     ];
   } finally {
     socket.close();

@@ -116,6 +116,7 @@ const errorText: (errno: number) => string = library.func('const char *strerror(
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
+  ESRCH: 3,
   EINTR: 4,
   EAGAIN: 11,
   EACCES: 13,

@@ -54,8 +54,8 @@ export function nft(script: string): Promise<void> {
 }
 
 /** A script that leaves exactly `body` in our table, whatever was in it before. */
-export function replaceTable(family: NftFamily, body: string): string {
-  return `${removeTable(family)}table ${family} ${TABLE} {\n${body}}\n`;
+export function replaceTable(family: NftFamily, body: string, name = TABLE): string {
+  return `${removeTable(family, name)}table ${family} ${name} {\n${body}}\n`;
 }
 
 /** A script that removes our table, whether or not it is there. */

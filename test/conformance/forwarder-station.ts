@@ -10,7 +10,7 @@ import type { Answer } from './forwarder-suite.ts';
 
 const PATIENCE_MS = 2_000;
 /** Connections that are under way at the same time. */
-const AT_ONCE = 32;
+const AT_ONCE = Number(process.argv[2]);
 
 interface Target {
   readonly host: string;

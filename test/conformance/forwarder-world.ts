@@ -22,6 +22,8 @@ const CROWD = { 4: '10.79.0.0/16', 6: 'fd79::/64' } as const;
 const POD_NET = { 4: '10.80.0.', 6: 'fd80::' } as const;
 const PREFIX = { 4: 24, 6: 64 } as const;
 const FAMILIES = [4, 6] as const;
+/** Connections that one place has under way at the same time. */
+const CONNECTIONS_AT_ONCE = 32;
 
 type Family = 4 | 6;
 
@@ -30,10 +32,10 @@ class Station {
   readonly #waiting = new Map<number, (result: unknown) => void>();
   #lastId = 0;
 
-  constructor(namespace: string | null) {
+  constructor(namespace: string | null, atOnce: number) {
     const entry = fileURLToPath(new URL('./forwarder-station.ts', import.meta.url));
     const enter = namespace === null ? [] : ['ip', 'netns', 'exec', namespace];
-    const [program = '', ...args] = [...enter, process.execPath, entry];
+    const [program = '', ...args] = [...enter, process.execPath, entry, String(atOnce)];
     this.#child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', ([id, result]: [number, unknown]) => {
       this.#waiting.get(id)?.(result);
@@ -60,11 +62,14 @@ export interface Network {
 }
 
 /** Moves this process into the holder's namespace, and builds the rest around it. */
-export async function createNetwork(create: () => Forwarder): Promise<Network> {
+export async function createNetwork(
+  create: () => Forwarder,
+  atOnce = CONNECTIONS_AT_ONCE,
+): Promise<Network> {
   enterFreshNamespace();
   const namespaces = buildLan();
-  const stations = new Map<string, Station>([['holder', new Station(null)]]);
-  for (const [label, name] of namespaces) stations.set(label, new Station(name));
+  const stations = new Map<string, Station>([['holder', new Station(null, atOnce)]]);
+  for (const [label, name] of namespaces) stations.set(label, new Station(name, atOnce));
   await Promise.all(
     ['holder', 'b1', 'b2', 'b3'].map((name) =>
       station(stations, name).do('serve', { name, port: PORT }),

@@ -28,6 +28,7 @@ export function nodeChecks(facts: DoctorFacts): readonly Check[] {
   return [
     node(facts),
     ...facts.vips.flatMap((vip) => vipChecks(vip, facts)),
+    ...dataPaths(facts),
     ...sysctls(facts),
     ...facts.ports.map((port) => portCheck(port, facts)),
     ...facts.peers.map(({ name, address, problem }) =>
@@ -106,6 +107,17 @@ function arpChecks({ address, interface: link, sysctls: values }: VipFacts): rea
     ok('sysctl-rp-filter', `rp_filter is ${values.rp_filter ?? 0} on ${link}`),
   ];
 }
+
+/** A frontend that nothing carries, though something was to. */
+function dataPaths({ status }: DoctorFacts): readonly Check[] {
+  return (known(status)?.frontends ?? [])
+    .filter(({ dataPath, dataPathReason }) => dataPath === 'none' && !asAsked(dataPathReason))
+    .map(({ name, dataPathReason }) =>
+      fail('data-path', `${name}: ${dataPathReason}`, 'do what it says, or ask for dataPath auto'),
+    );
+}
+
+const asAsked = (reason: string): boolean => reason.startsWith('as asked');
 
 function sysctls(facts: DoctorFacts): readonly Check[] {
   const frontends = known(facts.status)?.frontends ?? [];

@@ -94,6 +94,13 @@ test('a host on which all is well has nothing but ok', () => {
   assert.equal(documentOf(examine({})).verdict, 'ok');
 });
 
+const unserved = {
+  ...healthy.frontends[0],
+  name: 'api',
+  dataPath: 'none',
+  dataPathReason: 'dataPath ipvs cannot be used here: the kernel module ip_vs is not loaded',
+} as (typeof healthy.frontends)[number];
+
 suite('each trouble is one line', () => {
   const table: readonly (readonly [Partial<DoctorFacts>, RegExp])[] = [
     [{ status: { unknown: 'broken' }, agentRuns: false, ports: [] }, /^fail agent: broken/],
@@ -110,6 +117,10 @@ suite('each trouble is one line', () => {
     [
       { conntrack: { count: 90, max: 100, establishedSeconds: 432_000 } },
       /^warn sysctl-conntrack: conntrack holds 90 of 100/,
+    ],
+    [
+      { status: { value: { ...healthy, frontends: [unserved] } } },
+      /^fail data-path: api: dataPath ipvs cannot be used here: the kernel module/,
     ],
     [
       { ports: [{ port: 7443, what: 'members', listeners: [] }] },

@@ -76,7 +76,6 @@ class World {
     log: silentLogger,
     workerCount: 1,
     workers: { spawn: () => this.#spawn() },
-    workerCount: 1,
     steering: {
       set: async (redirects) => {
         this.redirects = redirects;
@@ -241,7 +240,6 @@ suite('dataPath nftables', () => {
       log: silentLogger,
       workerCount: 1,
       workers: { spawn: () => assert.fail('nobody is needed') },
-      workerCount: 1,
       steering: { set: async () => undefined, clear: async () => undefined },
       kernel: {
         forwarders: [world.forwarder],

@@ -1,0 +1,22 @@
+/** Forwarding by virtual servers: the whole suite, on a kernel that has them. */
+import { createIpvsForwarder } from '../../src/linux/ipvs-forwarder.ts';
+import { forwarderSuite } from '../conformance/forwarder-suite.ts';
+import { createNetwork, type Network } from '../conformance/forwarder-world.ts';
+import { run } from '../conformance/netns.ts';
+import { assertInside, atOnce, many } from './inside.ts';
+
+assertInside();
+let network: Network;
+
+forwarderSuite({
+  name: 'ipvs',
+  schedulers: ['round-robin', 'weighted', 'least-connections', 'source-hash'],
+  protocols: ['tcp', 'udp'],
+  many,
+  world: (family) => network.world(family),
+  open: async () => {
+    run('modprobe ip_vs');
+    network = await createNetwork(createIpvsForwarder, atOnce);
+  },
+  close: () => network.close(),
+});
