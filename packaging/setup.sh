@@ -54,7 +54,7 @@ debian_packages() {
 
 for_unit_tests='openssl=openssl'
 for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
-tcpdump=tcpdump systemd-analyze=systemd strace=strace mkfs.ext4=e2fsprogs'
+tcpdump=tcpdump systemd-analyze=systemd strace=strace mkfs.ext4=e2fsprogs iptables-restore=iptables'
 
 for_the_proposals_bench='etcd=etcd-server etcdctl=etcd-client'
 
