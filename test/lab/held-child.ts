@@ -3,7 +3,7 @@
  * each and tells what came of it.
  */
 import { connect, type Socket } from 'node:net';
-import { monotonicMs } from './clock.ts';
+import { lasting, monotonicMs } from './clock.ts';
 import { serveStation, stationConfig, takePrecedence } from './station-child.ts';
 
 export interface HeldConfig {
@@ -36,13 +36,19 @@ interface Held {
 }
 
 const openAtOnce = 50;
+const retryAfterMs = 100;
 const config = stationConfig<HeldConfig>();
 const held = new Set<Held>();
 const ends: Record<string, number> = {};
 const answer = 'answer';
 
-function open(): Promise<void> {
-  return new Promise((resolve, reject) => {
+/** Held is what has been served once; until then it is tried again, as any client would. */
+async function open(): Promise<void> {
+  while (!(await attempt())) await lasting(retryAfterMs);
+}
+
+function attempt(): Promise<boolean> {
+  return new Promise((resolve) => {
     const socket = connect({ host: config.address, port: config.port, noDelay: true });
     let each: Held | null = null;
     let reason = 'end';
@@ -54,14 +60,14 @@ function open(): Promise<void> {
       }
       each = { socket, server: chunk.toString().trim(), hear: () => undefined };
       held.add(each);
-      resolve();
+      resolve(true);
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       reason = error.code ?? error.message;
     });
     socket.on('close', () => {
       if (each === null) {
-        reject(new Error(`a connection was not served: ${reason}`));
+        resolve(false);
         return;
       }
       held.delete(each);
@@ -73,7 +79,6 @@ function open(): Promise<void> {
 }
 
 async function speak(waitMs: number): Promise<SpeakReport> {
-  const said = monotonicMs();
   let slowestMs = 0;
   let answered = 0;
   let silent = 0;
@@ -83,6 +88,7 @@ async function speak(waitMs: number): Promise<SpeakReport> {
       const { promise, resolve } = Promise.withResolvers<string | null>();
       const timer = setTimeout(() => resolve(null), waitMs);
       each.hear = resolve;
+      const said = monotonicMs();
       each.socket.write('?\n');
       const heard = await promise;
       clearTimeout(timer);
