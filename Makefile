@@ -3,7 +3,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 node := node_modules/node/bin/node
 
-.PHONY: help ok test test-vm sim mutants conformance unit-file lab campaign demo build install \
+.PHONY: help ok test test-vm sim mutants conformance unit-file lab soak campaign demo build install \
   bench-failover bench-stability bench-proposals bench-lb bench-storage cleanup setup packages root
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make mutants         each known bug put in: what catches it, and how soon'
 	@echo 'make lab             real agents in network namespaces (root)'
 	@echo 'make test-vm         what needs a kernel with IPVS, in an emulated machine (root)'
+	@echo 'make soak            balancing at full load, a fault every 10 s: no leak; MINUTES=10 (root)'
 	@echo 'make campaign        every fault, on three and five nodes: never two holders; RUNS=30 (root)'
 	@echo 'make build           bundle into dist/, run as bin/holdfast'
 	@echo 'make install         the built program, its Node and the unit into /usr (root; DESTDIR=)'
@@ -75,6 +76,10 @@ test-vm: root
 	@packaging/setup.sh vm
 	@npm run --silent build
 	@npm run --silent vm
+
+soak: packages build
+	@HOLDFAST_SOAK_MINUTES=$(or $(MINUTES),10) \
+	  $(node) --test --test-reporter=spec test/lab/lb-soak.test.ts
 
 campaign: packages build
 	@RUNS=$(or $(RUNS),30) $(node) test/lab/campaign.ts

@@ -54,6 +54,8 @@ export class LbController {
   readonly #listeners = new Set<() => void>();
   /** The local port of each frontend, kept while it is desired: the next worker takes it over. */
   readonly #ports = new Map<string, number>();
+  /** The VIPs that were desired at some time. */
+  readonly #known = new Set<string>();
   #desired: LbDesired = { frontends: [] };
   #endpoints: ReadonlySet<string> = new Set();
   /** The path in force of each desired frontend. */
@@ -121,6 +123,7 @@ export class LbController {
     this.#endpoints = new Set(
       desired.frontends.map(({ address, port }) => endpoint(address, port)),
     );
+    this.#forgetFormer(desired);
     const names = new Set(desired.frontends.map(({ name }) => name));
     for (const known of [this.#ports, this.#plans]) {
       for (const name of known.keys()) if (!names.has(name)) known.delete(name);
@@ -128,6 +131,15 @@ export class LbController {
     this.#tally.keepOnly(desired.frontends);
     if (this.#started) this.#arrange();
     else this.#changed();
+  }
+
+  /** What the kernel tracks of a VIP that is new here is of a process that was killed with it. */
+  #forgetFormer({ frontends }: LbDesired): void {
+    for (const { address } of frontends) {
+      if (this.#known.has(address)) continue;
+      this.#known.add(address);
+      this.#kernel.release(address);
+    }
   }
 
   /** Every desired frontend as it is on this host now. */

@@ -92,7 +92,6 @@ export class Forwarding {
 
   /** Ends the connections of a VIP that has left. */
   async release(address: string): Promise<void> {
-    if (!this.#plans.some((plan) => plan.address === address)) return;
     await this.#end({ vip: address }, () => this.#parts.forwarder.release(address));
   }
 

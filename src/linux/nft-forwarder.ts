@@ -70,14 +70,11 @@ class NftForwarder implements Forwarder {
   }
 
   async release(address: string): Promise<number> {
+    // By whatever plan, of whichever process, and those of a proxy as well: when its sockets are
+    // reset, the address is gone, and the kernel would wait for their end for days.
     let ended = 0;
-    for (const [protocol, ports] of this.#portsOf(address)) {
-      const connections = await this.#conntrack.end(
-        address,
-        protocol,
-        (connection) => ports.has(connection.to.port) && isForwarded(connection),
-      );
-      ended += connections.length;
+    for (const protocol of ['tcp', 'udp'] as const) {
+      ended += (await this.#conntrack.end(address, protocol, isTranslated)).length;
     }
     return ended;
   }
@@ -173,9 +170,8 @@ class NftForwarder implements Forwarder {
   }
 }
 
-/** A proxy's connections keep the VIP as the address that answers: they end with their sockets. */
-function isForwarded({ to, answers }: Connection): boolean {
-  return to.address !== answers.address;
+function isTranslated({ to, answers }: Connection): boolean {
+  return to.address !== answers.address || to.port !== answers.port;
 }
 
 function keyOf(

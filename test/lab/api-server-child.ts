@@ -6,6 +6,8 @@
  *     whoami\n  → the server's name, then the end
  *     stream\n  → a line every 100 ms for as long as the client stays
  *     sum\n…EOF → how many bytes came before the client's end (for half-closed connections)
+ *     echo\n    → the server's name, now and for each further line; silence in between
+ *     flood\n   → bytes without end, as fast as they are taken
  */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -21,20 +23,25 @@ export interface ApiServerConfig {
 }
 
 /**
- * `ok`; a number: what the HTTPS endpoints answer; `slow`: they answer after 5 s; `hang`: takes
- * connections and never answers; `refuse`: does not listen. The line protocol goes on in all but
- * the last two, and streams do so in all but the last.
+ * `ok`; a number: what the HTTPS endpoints answer; `slow`: they take 5 s; `flap`: every second
+ * answer to the same asker is 500; `hang`: takes connections and never answers; `refuse`: does not
+ * listen; `deaf`: does not listen, but serves the connections that it has. The line protocol goes
+ * on in all numeric modes, and while the endpoints are slow or flap.
  */
-export type ApiServerMode = 'ok' | 401 | 403 | 500 | 'slow' | 'hang' | 'refuse';
+export type ApiServerMode = 'ok' | 401 | 403 | 500 | 'slow' | 'flap' | 'hang' | 'refuse' | 'deaf';
 
 const streamEveryMs = 100;
-const slowAfterMs = 5_000;
+const slowAnswerMs = 5_000;
+const floodChunk = Buffer.alloc(64 * 1_024, 'f');
 const tlsHandshakeByte = 0x16;
 
 const config = stationConfig<ApiServerConfig>();
 const sockets = new Set<Socket>();
 let mode: ApiServerMode = 'ok';
 let accepted = 0;
+let floodedBytes = 0;
+/** How often each asker has asked for each URL. */
+const asked = new Map<string, number>();
 
 const https = createHttpsServer({ cert: config.certificate, key: config.key }, respond);
 https.on('tlsClientError', () => undefined);
@@ -76,6 +83,16 @@ function converse(socket: Socket, first: Buffer): void {
       bytes += chunk.length;
     });
     socket.on('end', () => socket.end(`${bytes}\n`));
+  } else if (line === 'echo') {
+    socket.write(`${config.name}\n`);
+    socket.on('data', (chunk) => {
+      for (const byte of chunk) if (byte === 10) socket.write(`${config.name}\n`);
+    });
+    socket.on('end', () => socket.end());
+  } else if (line === 'flood') {
+    socket.resume();
+    flood(socket);
+    socket.on('end', () => socket.destroy());
   } else {
     socket.end('what?\n');
   }
@@ -92,16 +109,33 @@ function stream(to: Socket | ServerResponse): void {
   to.on('close', () => clearInterval(timer));
 }
 
+function flood(to: Socket): void {
+  const pour = (): void => {
+    while (to.writable) {
+      floodedBytes += floodChunk.length;
+      if (!to.write(floodChunk)) return;
+    }
+  };
+  to.on('drain', pour);
+  pour();
+}
+
 function respond(request: IncomingMessage, response: ServerResponse): void {
   if (mode === 'hang') return;
+  const asker = `${request.socket.remoteAddress} ${request.url}`;
+  const times = (asked.get(asker) ?? 0) + 1;
+  asked.set(asker, times);
   if (mode === 'slow') {
-    setTimeout(() => response.writeHead(200).end('ok\n'), slowAfterMs);
-    return;
+    setTimeout(() => answer(request, response), slowAnswerMs);
+  } else if (typeof mode === 'number' || (mode === 'flap' && times % 2 === 0)) {
+    const status = mode === 'flap' ? 500 : mode;
+    response.writeHead(status).end(`${status}\n`);
+  } else {
+    answer(request, response);
   }
-  if (typeof mode === 'number') {
-    response.writeHead(mode).end(`${mode}\n`);
-    return;
-  }
+}
+
+function answer(request: IncomingMessage, response: ServerResponse): void {
   const path = request.url?.split('?')[0];
   if (path === '/stream') {
     response.writeHead(200, { 'content-type': 'text/plain' });
@@ -120,14 +154,18 @@ function listen(): Promise<void> {
 }
 
 async function setMode(wanted: ApiServerMode): Promise<null> {
-  const former = mode;
   mode = wanted;
-  if (wanted === 'refuse' && former !== 'refuse') {
-    const closed = new Promise((resolve) => listener.close(resolve));
-    for (const socket of sockets) socket.resetAndDestroy();
-    await closed;
+  if (listener.listening && (wanted === 'refuse' || wanted === 'deaf')) listener.close();
+  if (wanted === 'refuse') {
+    for (const socket of sockets) {
+      // One that is ending cannot be reset, and would then never be closed.
+      if (socket.writableEnded) socket.destroy();
+      else socket.resetAndDestroy();
+    }
   }
-  if (former === 'refuse' && wanted !== 'refuse') await listen();
+  // Handles are closed at the end of a turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  if (!listener.listening && wanted !== 'refuse' && wanted !== 'deaf') await listen();
   return null;
 }
 
@@ -135,6 +173,7 @@ await listen();
 serveStation({
   mode: (wanted) => setMode(wanted as ApiServerMode),
   accepted: () => accepted,
+  floodedBytes: () => floodedBytes,
   resetCount: () => {
     accepted = 0;
     return null;

@@ -46,6 +46,11 @@ export class ApiServer {
   async accepted(): Promise<number> {
     return (await this.#station.request('accepted', null)) as number;
   }
+
+  /** What was written to all those that asked for a flood, kernel buffers included. */
+  async floodedBytes(): Promise<number> {
+    return (await this.#station.request('floodedBytes', null)) as number;
+  }
 }
 
 async function selfSigned(): Promise<{ readonly certificate: string; readonly key: string }> {

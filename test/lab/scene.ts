@@ -17,7 +17,11 @@ import type { TrafficConfig } from './traffic-child.ts';
 /** The longest is two minutes of load. */
 const scenarioTimeoutMs = 240_000;
 
-export type SceneOptions = LabOptions & ClusterOptions;
+export type SceneOptions = LabOptions &
+  ClusterOptions & {
+    /** Once, when the cluster has settled. */
+    readonly prepare?: (scene: Scene) => Promise<void>;
+  };
 
 export class Scene {
   readonly lab: Lab;
@@ -43,7 +47,9 @@ export class Scene {
       const servers = await ApiServer.startAll(lab.hosts);
       const observer = await Observer.start(lab);
       const cluster = await Cluster.form(lab, options);
-      return new Scene(lab, servers, observer, cluster);
+      const scene = new Scene(lab, servers, observer, cluster);
+      await options.prepare?.(scene);
+      return scene;
     } catch (error) {
       const told = new Error(`${String(error)}\n${logTails(lab)}`, { cause: error });
       await lab.close();
@@ -112,6 +118,8 @@ export function scenarios(
 
 async function playOn(scene: Scene, play: (scene: Scene) => Promise<void>): Promise<void> {
   const { lab, observer, cluster } = scene;
+  // What one that failed has left.
+  await lab.switch.heal();
   await Promise.all(scene.servers.map((server) => server.setMode('ok')));
   await observer.forget();
   try {

@@ -31,6 +31,8 @@ export interface Failure {
 
 export interface StreamEnd {
   readonly at: number;
+  /** Who had served it. */
+  readonly server: string;
   /** `end` for an orderly end, else the error's code. */
   readonly reason: string;
   /** How long nothing had come before. */
@@ -44,6 +46,8 @@ export interface TrafficReport {
   readonly failures: readonly Failure[];
   readonly streamEnds: readonly StreamEnd[];
   readonly openStreams: number;
+  /** Who serves each of them. */
+  readonly streamServers: readonly string[];
 }
 
 /** As clients of Kubernetes do (Go: after 15 s), only sooner, because a test waits for it. */
@@ -55,7 +59,7 @@ const config = stationConfig<TrafficConfig>();
 const successes: Success[] = [];
 const failures: Failure[] = [];
 const streamEnds: StreamEnd[] = [];
-const openStreams = new Set<Socket>();
+const openStreams = new Map<Socket, string>();
 let since = monotonicMs();
 let nextAt = since;
 
@@ -102,12 +106,12 @@ function keepStream(): void {
   socket.setKeepAlive(true, keepAliveAfterMs);
   let lastData = monotonicMs();
   let reason = 'end';
-  let opened = false;
+  let server = '';
   socket.on('connect', () => socket.write('stream\n'));
-  socket.on('data', () => {
-    opened = true;
+  socket.on('data', (chunk) => {
+    server ||= chunk.toString('latin1').split(' ')[0] ?? '';
     lastData = monotonicMs();
-    openStreams.add(socket);
+    openStreams.set(socket, server);
   });
   socket.on('error', (error: NodeJS.ErrnoException) => {
     reason = error.code ?? error.message;
@@ -115,7 +119,7 @@ function keepStream(): void {
   socket.on('close', () => {
     openStreams.delete(socket);
     const at = monotonicMs();
-    if (opened) streamEnds.push({ at, reason, silentMs: at - lastData });
+    if (server !== '') streamEnds.push({ at, server, reason, silentMs: at - lastData });
     setTimeout(keepStream, streamRetryMs);
   });
 }
@@ -132,6 +136,7 @@ serveStation({
     failures,
     streamEnds,
     openStreams: openStreams.size,
+    streamServers: [...openStreams.values()],
   }),
   forget: () => {
     for (const list of [successes, failures, streamEnds]) list.length = 0;

@@ -13,7 +13,7 @@ export class Traffic {
 
   /** By default a connection every 5 ms, given up after 1 s, and no long-lived ones. */
   static async start(
-    from: Host,
+    from: Pick<Host, 'namespace' | 'directory' | 'adopt'>,
     target: Pick<TrafficConfig, 'address' | 'port'> & Partial<TrafficConfig>,
   ): Promise<Traffic> {
     const config: TrafficConfig = { everyMs: 5, giveUpMs: 1_000, streams: 0, ...target };

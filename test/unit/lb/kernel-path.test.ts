@@ -222,6 +222,7 @@ suite('dataPath nftables', () => {
     await world.report(ASKED);
     world.forwarder.open = [{ frontend: 'api', backend: 'n2', connections: 7 }];
     await world.clock.advance(2_100);
+    world.forwarder.log.length = 0;
     world.controller.releaseClients(ASKED.address);
     await world.clock.advance(1);
 
@@ -229,6 +230,15 @@ suite('dataPath nftables', () => {
     assert.deepEqual(counts, [0, 7, 0]);
     assert.equal(world.controller.counters().frontends[0]?.clients, 7);
     assert.ok(world.forwarder.log.includes(`release ${ASKED.address}`));
+  });
+
+  test('ends what a former process has left, and only once', async () => {
+    const world = new World();
+    await world.begin(ASKED);
+    await world.begin({ ...ASKED, scheduler: 'source-hash' });
+
+    const released = world.forwarder.log.filter((line) => line.startsWith('release'));
+    assert.deepEqual(released, [`release ${ASKED.address}`]);
   });
 
   test('resolves to none, with the reason, where this host has no such path', async () => {
