@@ -77,7 +77,10 @@ export class ProbeSchedule {
     const probe = new AbortController();
     backend.probe = probe;
     const result = await this.#prober(backend, probe.signal);
-    if (probe.signal.aborted) return;
+    if (probe.signal.aborted) {
+      result.late?.giveUp();
+      return;
+    }
     backend.probe = null;
     const intervalMs = Math.max(MIN_INTERVAL_MS, this.#check.intervalMs);
     this.#probeAt(backend, backend.probedAt + intervalMs * (1 - JITTER * random()));
