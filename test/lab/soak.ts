@@ -36,7 +36,7 @@ export async function footings(scene: Scene): Promise<readonly Footing[]> {
       const agent = [host.agent.pid];
       const [tracked, rules] = await Promise.all([
         host.exec(['grep', `dst=${scene.lab.vip} `, '/proc/net/nf_conntrack']),
-        host.exec(['nft', '-s', 'list', 'ruleset']),
+        host.exec(['nft', '-j', 'list', 'ruleset']),
       ]);
       return {
         host: host.name,
@@ -45,7 +45,7 @@ export async function footings(scene: Scene): Promise<readonly Footing[]> {
         agentDescriptors: descriptors(agent),
         workerDescriptors: descriptors(workers),
         tracked: Object.fromEntries(tally(tracked.stdout.split('\n').flatMap(trackedAs))),
-        rules: rules.stdout.split('\n').length,
+        rules: rules.stdout.split('{"rule":').length - 1,
       };
     }),
   );
