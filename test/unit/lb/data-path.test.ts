@@ -73,7 +73,9 @@ test('unsupportedDataPath() says what to ask for instead', () => {
   const base = { dataPath: 'auto', scheduler: 'round-robin' } as const;
 
   assert.equal(unsupportedDataPath(base), null);
-  assert.match(unsupportedDataPath({ ...base, dataPath: 'ipvs' }) ?? '', /use nftables/);
+  const counting = { dataPath: 'nftables', scheduler: LEAST } as const;
+  assert.match(unsupportedDataPath(counting) ?? '', /use auto or proxy/);
+  assert.equal(unsupportedDataPath({ ...counting, dataPath: 'ipvs' }), null);
 });
 
 test('endpoint() puts IPv6 addresses into brackets', () => {
