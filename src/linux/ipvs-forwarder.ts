@@ -23,7 +23,7 @@ import type { IpvsDest, IpvsDestKey, IpvsDestRow, IpvsService } from './ipvs-cod
 import { IPVS_TABLE, ipvsRules } from './ipvs-rules.ts';
 import { settingMissing, turnOnSettings } from './ipvs-settings.ts';
 import { Errno, interfaceIndex, unless } from './libc.ts';
-import { nft, nftSync, removeTable, replaceTable, tableExists } from './nft.ts';
+import { nft, nftSync, removeTable, tableExists } from './nft.ts';
 
 /** As long as connection tracking remembers them; IPVS alone would forget a watch after 15 min. */
 const IDLE_TCP_SECONDS = 432_000;
@@ -60,7 +60,7 @@ class IpvsForwarder implements Forwarder {
   /** The mark of each plan's server. */
   readonly #marks = new Map<string, number>();
   #lastMark: number | null = null;
-  /** The rules as this process set them; the kernel has them while the table exists. */
+  /** What the rules stand for, as this process set them; they stand while the table exists. */
   #rules: string | null = null;
   /** One change after the other, in the order of the calls. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -208,14 +208,12 @@ class IpvsForwarder implements Forwarder {
     }));
     // Without any chain of NAT the kernel translates no packet, of established connections either.
     const isNeeded = this.#plans.length > 0 || servers.services().length > 0;
-    const rules = isNeeded ? ipvsRules(marked) : '';
-    if (rules === this.#rules && tableExists('inet', IPVS_TABLE) === isNeeded) return;
+    const stands = tableExists('inet', IPVS_TABLE);
+    const wanted = isNeeded ? JSON.stringify(marked) : '';
+    if (wanted === this.#rules && stands === isNeeded) return;
     this.#rules = null;
-    const script = isNeeded
-      ? replaceTable('inet', rules, IPVS_TABLE)
-      : removeTable('inet', IPVS_TABLE);
-    await nft(script);
-    this.#rules = rules;
+    await nft(isNeeded ? ipvsRules(marked, stands) : removeTable('inet', IPVS_TABLE));
+    this.#rules = wanted;
   }
 
   /** What no plan wants takes no new connection, and goes when its last one has ended. */

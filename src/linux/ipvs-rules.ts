@@ -13,7 +13,7 @@
  */
 import { ipFamily } from '../base/ip.ts';
 import type { ForwardPlan } from '../lb/ports.ts';
-import { TABLE } from './nft.ts';
+import { replaceTable, TABLE } from './nft.ts';
 
 /** The table's name: apart from the other tables of ours, which are replaced for other reasons. */
 export const IPVS_TABLE = `${TABLE}_ipvs`;
@@ -33,12 +33,45 @@ export interface MarkedPlan {
   readonly mark: number | null;
 }
 
-/** The body of the table. */
-export function ipvsRules(plans: readonly MarkedPlan[]): string {
-  const marks = [...new Set(plans.flatMap(({ mark }) => (mark === null ? [] : [mark])))];
-  const families = ([4, 6] as const).map((family) => sets(family, plans)).join('');
-  const ports = [...new Set(plans.map(({ plan }) => plan.port))];
-  return `${families}${named('set ports', 'inet_service', ports.map(String))}  chain choose {
+/**
+ * A script that leaves exactly these plans in force. Only elements of sets change, unless the table
+ * is to be made first: chains that come and go cost the kernel far more, and connections their
+ * translation meanwhile.
+ */
+export function ipvsRules(plans: readonly MarkedPlan[], tableStands: boolean): string {
+  const ports = plans.map(({ plan }) => String(plan.port));
+  const marks = plans.flatMap(({ mark }) => (mark === null ? [] : [String(mark)]));
+  const content = [
+    fill('set ports', ports),
+    fill('set marks', marks),
+    ...([4, 6] as const).flatMap((family) => elements(family, plans)),
+  ];
+  return `${tableStands ? '' : replaceTable('inet', TABLE_BODY, IPVS_TABLE)}${content.join('')}`;
+}
+
+/** A packet that may be for a VIP of ours, told from the many that are not at little cost. */
+const toOurs = 'meta l4proto { tcp, udp } th dport @ports fib daddr type local';
+
+/** Was for a VIP of ours, and is for a backend now: what IPVS has translated. */
+const translated = (family: 4 | 6): string => {
+  const ip = family === 4 ? 'ip' : 'ip6';
+  const target = `${ip} daddr . meta l4proto . th dport @targets${family}`;
+  return `ct original ${ip} daddr @vips${family} ${target}`;
+};
+
+const declare = (family: 4 | 6): string => {
+  const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr';
+  const key = `${type} . inet_proto . inet_service`;
+  return `  set vips${family} { type ${type}; }
+  set refused${family} { type ${key}; }
+  map marks${family} { type ${key} : mark; }
+  set targets${family} { type ${key}; }
+`;
+};
+
+const TABLE_BODY = `${declare(4)}${declare(6)}  set ports { type inet_service; }
+  set marks { type mark; }
+  chain choose {
     meta l4proto tcp tcp flags & (fin | syn | rst | ack) != syn return
     ip daddr . meta l4proto . th dport @refused4 goto refuse
     ip6 daddr . meta l4proto . th dport @refused6 goto refuse
@@ -55,11 +88,11 @@ export function ipvsRules(plans: readonly MarkedPlan[]): string {
   }
   chain arrived {
     type filter hook input priority ${AFTER_INPUT}; policy accept;
-    ${unmark(marks)}
+    meta mark @marks meta mark set 0
   }
   chain sent {
     type filter hook output priority ${AT_OUTPUT}; policy accept;
-    ${unmark(marks)}
+    meta mark @marks meta mark set 0
   }
   chain leaving {
     type filter hook output priority ${BEFORE_OUTPUT}; policy accept;
@@ -72,25 +105,9 @@ export function ipvsRules(plans: readonly MarkedPlan[]): string {
     ${translated(6)} masquerade fully-random
   }
 `;
-}
 
-/** A packet that may be for a VIP of ours, told from the many that are not at little cost. */
-const toOurs = 'meta l4proto { tcp, udp } th dport @ports fib daddr type local';
-
-/** Was for a VIP of ours, and is for a backend now: what IPVS has translated. */
-const translated = (family: 4 | 6): string => {
-  const ip = family === 4 ? 'ip' : 'ip6';
-  const target = `${ip} daddr . meta l4proto . th dport @targets${family}`;
-  return `ct original ${ip} daddr @vips${family} ${target}`;
-};
-
-const unmark = (marks: readonly number[]): string =>
-  marks.length === 0 ? '' : `meta mark { ${marks.join(', ')} } meta mark set 0`;
-
-function sets(family: 4 | 6, all: readonly MarkedPlan[]): string {
+function elements(family: 4 | 6, all: readonly MarkedPlan[]): string[] {
   const plans = all.filter(({ plan }) => ipFamily(plan.address) === family);
-  const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr';
-  const key = `${type} . inet_proto . inet_service`;
   const elementOf = (at: { address: string; port: number }, { protocol }: ForwardPlan): string =>
     `${at.address} . ${protocol} . ${at.port}`;
   const marks = plans.flatMap(({ plan, mark }) =>
@@ -102,20 +119,18 @@ function sets(family: 4 | 6, all: readonly MarkedPlan[]): string {
       .filter(({ mode }) => mode === 'masquerade')
       .map((backend) => elementOf(backend, plan)),
   );
+  const vips = plans.map(({ plan }) => plan.address);
   return [
-    named(
-      `set vips${family}`,
-      type,
-      plans.map(({ plan }) => plan.address),
-    ),
-    named(`set refused${family}`, key, refused),
-    named(`map marks${family}`, `${key} : mark`, marks),
-    named(`set targets${family}`, key, targets),
-  ].join('');
+    fill(`set vips${family}`, vips),
+    fill(`set refused${family}`, refused),
+    fill(`map marks${family}`, marks),
+    fill(`set targets${family}`, targets),
+  ];
 }
 
-function named(what: string, type: string, elements: readonly string[]): string {
-  const once = [...new Set(elements)].join(', ');
-  const content = once === '' ? '' : ` elements = { ${once} };`;
-  return `  ${what} { type ${type};${content} }\n`;
+function fill(what: string, wanted: readonly string[]): string {
+  const [kind, name] = what.split(' ');
+  const once = [...new Set(wanted)].join(', ');
+  const table = `inet ${IPVS_TABLE} ${name}`;
+  return `flush ${kind} ${table}\n${once === '' ? '' : `add element ${table} { ${once} }\n`}`;
 }

@@ -21,7 +21,10 @@ const forwarder = createIpvsForwarder();
 before(() => {
   scene = createScene();
 });
-beforeEach(() => forwarder.clear());
+beforeEach(() => {
+  run('ipvsadm -C');
+  return forwarder.clear();
+});
 after(() => scene.close());
 
 const remote = (net: Net): readonly ForwardBackend[] =>
@@ -192,7 +195,6 @@ for (const net of nets) {
       assert.match(left, /FWM +7/);
       assert.equal([...left.matchAll(/FWM/g)].length, 1);
       assert.doesNotMatch(run('nft list tables'), /holdfast/);
-      run('ipvsadm -C');
     });
 
     test('cleanup finds what an agent that was killed left behind', async () => {

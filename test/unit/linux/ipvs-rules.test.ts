@@ -21,36 +21,37 @@ const plan: ForwardPlan = {
 };
 
 test('a plan with backends is marked, and what was translated leaves with an own address', () => {
-  const rules = ipvsRules([{ plan, mark: 7 }]);
-  assert.match(rules, /map marks4 .* elements = { 10\.0\.0\.100 \. tcp \. 443 : 7 }; }/);
-  assert.match(rules, /set targets4 .* elements = { 10\.0\.0\.11 \. tcp \. 6443 }; }/);
-  assert.match(rules, /set refused4 { type [^;]*; }/);
-  assert.match(rules, /meta mark { 7 } meta mark set 0/);
+  const rules = ipvsRules([{ plan, mark: 7 }], true);
+  assert.match(rules, /add element inet holdfast_ipvs marks4 { 10\.0\.0\.100 \. tcp \. 443 : 7 }/);
+  assert.match(rules, /add element inet holdfast_ipvs targets4 { 10\.0\.0\.11 \. tcp \. 6443 }/);
+  assert.match(rules, /add element inet holdfast_ipvs marks { 7 }/);
+  assert.doesNotMatch(rules, /add element inet holdfast_ipvs refused4/);
 });
 
 test('a plan without backends is refused and not marked', () => {
-  const rules = ipvsRules([{ plan: { ...plan, backends: [] }, mark: null }]);
-  assert.match(rules, /set refused4 .* elements = { 10\.0\.0\.100 \. tcp \. 443 }; }/);
-  assert.match(rules, /map marks4 { type [^;]*; }/);
+  const rules = ipvsRules([{ plan: { ...plan, backends: [] }, mark: null }], true);
+  assert.match(rules, /add element inet holdfast_ipvs refused4 { 10\.0\.0\.100 \. tcp \. 443 }/);
+  assert.doesNotMatch(rules, /add element inet holdfast_ipvs marks4/);
 });
 
 test('what is routed unchanged keeps its source', () => {
-  const rules = ipvsRules([
-    { plan: { ...plan, backends: [{ ...backend, mode: 'direct' }] }, mark: 7 },
-  ]);
-  assert.match(rules, /set targets4 { type [^;]*; }/);
+  const backends = [{ ...backend, mode: 'direct' } as const];
+  const rules = ipvsRules([{ plan: { ...plan, backends }, mark: 7 }], true);
+  assert.doesNotMatch(rules, /add element inet holdfast_ipvs targets4/);
 });
 
 test('each family has sets of its own', () => {
   const other = { ...plan, address: 'fd00::100', backends: [{ ...backend, address: 'fd00::b' }] };
-  const rules = ipvsRules([
+  const plans = [
     { plan, mark: 7 },
     { plan: other, mark: 8 },
-  ]);
-  assert.match(rules, /map marks6 .* elements = { fd00::100 \. tcp \. 443 : 8 }; }/);
-  assert.match(rules, /set vips4 .* elements = { 10\.0\.0\.100 }; }/);
+  ];
+  const rules = ipvsRules(plans, true);
+  assert.match(rules, /add element inet holdfast_ipvs marks6 { fd00::100 \. tcp \. 443 : 8 }/);
+  assert.match(rules, /add element inet holdfast_ipvs vips4 { 10\.0\.0\.100 }/);
 });
 
-test('without plans the chains still stand, so that the kernel goes on translating', () => {
-  assert.match(ipvsRules([]), /type nat hook postrouting/);
+test('the chains are made once, and stand without plans, so that packets are translated', () => {
+  assert.match(ipvsRules([], false), /type nat hook postrouting/);
+  assert.doesNotMatch(ipvsRules([{ plan, mark: 7 }], true), /chain/);
 });
