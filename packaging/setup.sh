@@ -78,7 +78,7 @@ debian_kernel() {
 }
 
 for_unit_tests='openssl=openssl'
-for_the_lab='ip=iproute2 nft=nftables arping=iputils-arping keepalived=keepalived
+for_the_lab='ip=iproute2 ping=iputils-ping nft=nftables arping=iputils-arping keepalived=keepalived
 tcpdump=tcpdump systemd-analyze=systemd strace=strace mkfs.ext4=e2fsprogs iptables-restore=iptables'
 
 for_the_vm='qemu-system-x86_64=qemu-system-x86 busybox=busybox-static cpio=cpio depmod=kmod
