@@ -265,7 +265,16 @@ test('beside a running cluster', async (t) => {
       [spec.replace('port: 6443', 'port: 70000'), /spec\.frontends\[0\]\.port: .*70000/],
       [spec.replace('spec:', 'spec:\n  colour: blue'), /spec\.colour/],
       [spec.replaceAll(`vip: ${lab.vip}`, 'vip: 10.77.0.99'), /spec\.frontends\[0\]\.vip/],
-      [spec.replace(/dataPath: \w+/, 'dataPath: ipvs'), /spec\.frontends\[0\]\.dataPath/],
+      [
+        spec
+          .replace(/dataPath: \w+/, 'dataPath: nftables')
+          .replace(/scheduler: \S+/, 'scheduler: least-connections'),
+        /spec\.frontends\[0\]\.dataPath: .*least-connections/,
+      ],
+      [
+        spec.replace(/dataPath: \w+/, 'dataPath: http'),
+        /spec\.frontends\[0\]\.dataPath: .*client certificate/,
+      ],
       [spec.replace('kind: Cluster', 'kind: Klaster'), /kind/],
       [`${spec}\n  - [`, /YAML/i],
     ];
