@@ -71,14 +71,22 @@ const damages: readonly Damage[] = [
   },
   {
     name: 'an identity of another node',
-    harm: (dir) => edit(join(dir, 'agent.yaml'), /^( *id: *"?)([0-9a-f])/m, '$10'),
+    harm: (dir) =>
+      edit(join(dir, 'agent.yaml'), /^( *id: *"?)([0-9a-f])/m, (_all, before, digit) => {
+        return `${before}${digit === '0' ? '1' : '0'}`;
+      }),
     says: /another|not this node/,
   },
 ];
 
-function edit(file: string, what: string | RegExp, replacement: string): void {
+type Replacer = (all: string, ...groups: string[]) => string;
+
+function edit(file: string, what: string | RegExp, replacement: string | Replacer): void {
   const before = readFileSync(file, 'utf8');
-  const after = before.replace(what, replacement);
+  const after = before.replace(
+    what,
+    typeof replacement === 'string' ? () => replacement : replacement,
+  );
   assert.notEqual(after, before, `${file} has no ${what}`);
   writeFileSync(file, after);
 }
