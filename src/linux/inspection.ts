@@ -2,7 +2,7 @@
  * Looks at the host for `doctor`: what it could do, what others have put there. Nothing is changed
  * and nothing is turned back; what is loaded to see whether it loads is gone with this process.
  */
-import { spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { release } from 'node:os';
 import { basename } from 'node:path';
@@ -36,6 +36,14 @@ function look<T>(action: () => T): Looked<T> {
   }
 }
 
+async function lookLong<T>(action: () => Promise<T>): Promise<Looked<T>> {
+  try {
+    return { value: await action() };
+  } catch (error) {
+    return { unknown: describeError(error) };
+  }
+}
+
 /** Loads the eBPF fence and puts it nowhere. */
 export function probeEbpf(): Looked<{ readonly tcx: boolean }> {
   return look(() => {
@@ -45,13 +53,13 @@ export function probeEbpf(): Looked<{ readonly tcx: boolean }> {
 }
 
 /** Has the kernel check rules like the fence's, in both directions, without keeping them. */
-export function probeNft(): Looked<true> {
-  return look(() => {
+export function probeNft(): Promise<Looked<true>> {
+  return lookLong(async () => {
     const link = nftInterface('lo');
     const chains = ['ingress', 'egress'].map(
       (hook) => `chain ${hook} { type filter hook ${hook} device ${link} priority -500; }`,
     );
-    runNft(['-c', '-f', '-'], `table netdev holdfast_doctor {\n${chains.join('\n')}\n}\n`);
+    await runNft(['-c', '-f', '-'], `table netdev holdfast_doctor {\n${chains.join('\n')}\n}\n`);
     return true as const;
   });
 }
@@ -215,13 +223,13 @@ export interface BaseChain {
 }
 
 /** The base chains of nftables that are not ours. */
-export function foreignChains(): Looked<readonly BaseChain[]> {
-  return look(() => {
-    const { nftables } = JSON.parse(runNft(['-j', 'list', 'chains'])) as {
+export function foreignChains(): Promise<Looked<readonly BaseChain[]>> {
+  return lookLong(async () => {
+    const { nftables } = JSON.parse(await runNft(['-j', 'list', 'chains'])) as {
       nftables: readonly { chain?: Partial<BaseChain> & { policy?: string } }[];
     };
     return nftables.flatMap(({ chain }) => {
-      if (chain?.hook === undefined || chain.table === TABLE) return [];
+      if (chain?.hook === undefined || isOurs(chain.table ?? '')) return [];
       const { family = '', table = '', name = '', hook, policy = 'accept' } = chain;
       return [{ family, table, name, hook, policy }];
     });
@@ -252,12 +260,26 @@ function foreignOn(socket: NetlinkSocket, index: number): number {
   }, 0);
 }
 
-function runNft(args: readonly string[], input = ''): string {
-  const options = { input, timeout: NFT_TIMEOUT_MS, encoding: 'utf8' } as const;
-  const { error, status, stdout, stderr } = spawnSync('nft', [...args], options);
-  if (errorCode(error) === 'ENOENT') throw new Error('the program nft is not installed');
-  if (errorCode(error) === 'ETIMEDOUT') throw new Error('nft takes long: the ruleset is large');
-  if (error !== undefined) throw error;
-  if (status !== 0) throw new Error(stderr.trim().split('\n')[0] ?? 'nft refused');
-  return stdout;
+/** All of our tables, for whatever purpose, begin alike. */
+function isOurs(table: string): boolean {
+  return table === TABLE || table.startsWith(`${TABLE}_`);
+}
+
+function runNft(args: readonly string[], input = ''): Promise<string> {
+  const options = { timeout: NFT_TIMEOUT_MS, encoding: 'utf8' } as const;
+  return new Promise((resolve, reject) => {
+    const child = execFile('nft', [...args], options, (error, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(whyNft(error, stderr)));
+    });
+    // The process may be gone before it has read everything; its exit tells why.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(input);
+  });
+}
+
+function whyNft(error: Error & { readonly killed?: boolean }, stderr: string): string {
+  if (errorCode(error) === 'ENOENT') return 'the program nft is not installed';
+  if (error.killed === true) return 'nft takes long: the ruleset is large';
+  return stderr.trim().split('\n')[0] || 'nft refused';
 }

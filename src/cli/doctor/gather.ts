@@ -68,7 +68,9 @@ export async function gather(
   const config = await readAgentConfigIfThere(paths.config).catch(() => null);
   const host = readHost(clock);
   const placed = placements(document, config, host.links);
-  const [answering, peers, disk] = await Promise.all([
+  const [nft, chains, answering, peers, disk] = await Promise.all([
+    probeNft(),
+    foreignChains(),
     Promise.all(placed.map((vip) => askFor(clock, vip, host.links))),
     Promise.all(peersOf(document).map((peer) => connectTo(clock, peer))),
     found(() => measureDisk(clock, paths)),
@@ -87,7 +89,7 @@ export async function gather(
     isRoot: process.geteuid?.() === 0,
     status,
     agentRuns,
-    fences: { ebpf: probeEbpf(), nft: probeNft() },
+    fences: { ebpf: probeEbpf(), nft },
     missingCapabilities: missingCapabilities(),
     realTime: probeRealTime(),
     lockableBytes: lockableBytes(),
@@ -104,7 +106,7 @@ export async function gather(
     unit: readUnit(),
     hasSystemd: existsSync('/run/systemd/system'),
     foreign: {
-      chains: foreignChains(),
+      chains,
       programs: foreignPrograms(on),
       addresses: strays(vips, host),
       rivals: running(RIVALS),
