@@ -2,7 +2,7 @@
  * The VIPs' place on this host: which interface carries each, who else claims one, and the
  * controller that holds them; joined to what the cluster says is this host's duty.
  */
-import type { Clock, Millis } from '../base/clock.ts';
+import type { Clock, Millis, Timer } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { VipDuty } from '../cluster/assign.ts';
 import type { VipSeat } from '../cluster/duties.ts';
@@ -10,8 +10,9 @@ import type { ClusterState } from '../cluster/state.ts';
 import { agentMarginMs } from '../cluster/timing.ts';
 import type { ClusterView } from '../cluster/view.ts';
 import type { AgentConfig } from '../config/agent-config.ts';
+import type { HostFence } from '../linux/host-fence.ts';
 import { VipController } from '../vip/controller.ts';
-import type { AddressTable, AnnounceLink, ClaimSource, Fence, VipPlacement } from '../vip/ports.ts';
+import type { AddressTable, AnnounceLink, ClaimSource, VipPlacement } from '../vip/ports.ts';
 import { Claimants } from './claimants.ts';
 import { type PlacedVip, Places } from './placement.ts';
 
@@ -20,13 +21,16 @@ export interface SeatParts {
   readonly log: Logger;
   readonly config: AgentConfig;
   readonly table: AddressTable;
-  readonly fence: Fence;
+  readonly fence: HostFence;
   readonly link: AnnounceLink;
   readonly source: ClaimSource;
   readonly view: () => ClusterView;
   /** Called when what this host may hold may have changed. */
   readonly onChange: () => void;
 }
+
+/** How often a host that lacks a fence looks whether it may have it again. */
+const TEND_FENCE_MS: Millis = 1_000;
 
 export class Seat implements VipSeat {
   readonly #parts: SeatParts;
@@ -35,6 +39,7 @@ export class Seat implements VipSeat {
   readonly #places: Places;
   #placed: readonly PlacedVip[] = [];
   #retired = false;
+  #tending: Timer | null = null;
 
   constructor(parts: SeatParts) {
     const { clock, log, table, fence, link, source, view, onChange } = parts;
@@ -58,6 +63,16 @@ export class Seat implements VipSeat {
       if (held) this.#claimants.claimed();
     });
     this.#vip.start();
+    this.#tendFence();
+  }
+
+  /** What stopped a fence may end in silence, where nothing else happens: a firewall reloads. */
+  #tendFence(): void {
+    const { clock, fence } = this.#parts;
+    this.#tending = clock.after(TEND_FENCE_MS, () => {
+      if (fence.trouble() !== null) this.#vip.look();
+      this.#tendFence();
+    });
   }
 
   take(duty: VipDuty): void {
@@ -124,6 +139,7 @@ export class Seat implements VipSeat {
 
   /** Looks and listens no more; what is held goes with {@link retire}. */
   stopLooking(): void {
+    this.#tending?.cancel();
     this.#claimants.stop();
     this.#places.stop();
   }

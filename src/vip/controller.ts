@@ -224,6 +224,11 @@ export class VipController {
     this.#parts.fence.disarm();
   }
 
+  /** Observes, plans and acts without a reason of the kernel's. Nothing before {@link start}. */
+  look(): void {
+    this.#wake();
+  }
+
   #wake(): void {
     if (this.#watch !== null) this.#pass();
   }
