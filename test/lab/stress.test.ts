@@ -5,28 +5,14 @@
  */
 import assert from 'node:assert/strict';
 import { apiServerPort } from './api-server.ts';
-import { lasting, until } from './clock.ts';
-import { type Scene, scenarios } from './scene.ts';
-import { changeSpec } from './spec.ts';
+import { lasting } from './clock.ts';
+import { scenarios } from './scene.ts';
 import { Station } from './station.ts';
 import type { StressConfig, StressCounts } from './stress-child.ts';
+import { balanceInUserSpace } from './user-space.ts';
 
 const seconds = Number(process.env.HOLDFAST_STRESS_SECONDS ?? 20);
 const scenario = scenarios({});
-
-/** In the kernel the bytes would pass by every process that is to be kept busy. */
-async function balanceInUserSpace(scene: Scene): Promise<void> {
-  await changeSpec(scene, ({ frontends }) => {
-    for (const frontend of frontends as { dataPath?: string }[]) frontend.dataPath = 'proxy';
-  });
-  await until(
-    async () => {
-      const status = await scene.cluster.status(await scene.holder());
-      return status.frontends.every(({ dataPath }) => dataPath === 'proxy');
-    },
-    { timeoutMs: 10_000, everyMs: 100, what: 'traffic to go by the proxy' },
-  );
-}
 
 scenario(`${seconds} s of handshakes, scans and bulk: the leader stays`, async (scene) => {
   const { lab, cluster, observer } = scene;
@@ -40,7 +26,7 @@ scenario(`${seconds} s of handshakes, scans and bulk: the leader stays`, async (
     scansPerSecond: 200,
     vip: lab.vip,
     vipPort: apiServerPort,
-    bulkConnections: 8,
+    bulkConnections: 2,
   };
   const stress = await Station.start({
     namespace: lab.client.namespace,
