@@ -15,7 +15,7 @@ import { Registers } from './registers.ts';
 import type { Scene } from './scene.ts';
 
 /** The cut comes so long after the writers began, or, one time in three, after the agents did. */
-const longestMs = 1_500;
+const longestMs = 4_000;
 const duringStartChance = 1 / 3;
 
 /** From the start of the agents until somebody serves the VIP. */
