@@ -15,7 +15,7 @@ import { Registers } from './registers.ts';
 import type { Scene } from './scene.ts';
 
 /** The cut comes so long after the writers began, or, one time in three, after the agents did. */
-const longestMs = 4_000;
+const longestMs = 2_500;
 const duringStartChance = 1 / 3;
 
 /** From the start of the agents until somebody serves the VIP. */
@@ -116,7 +116,8 @@ export class PowerCuts {
     this.#hardStates.set(host.name, hard);
     if (before === undefined) return;
     const story = `${host.name}: ${JSON.stringify(before)} became ${JSON.stringify(hard)}`;
-    assert.ok(hard.term >= before.term && hard.promiseMaxMs >= before.promiseMaxMs, story);
+    // The longest promise may shrink: it has run out long before the next cut (rule R2).
+    assert.ok(hard.term >= before.term, story);
     if (hard.term === before.term && before.vote !== null) {
       assert.equal(hard.vote, before.vote, story);
     }
