@@ -9,6 +9,7 @@ import { NetlinkSocket } from './netlink-socket.ts';
 import { type NftFamily, nftSync, removeTable, tableExists } from './nft.ts';
 import { FORWARD_TABLE } from './nft-forwarding-rules.ts';
 import { listLinks, NETLINK_ROUTE } from './rtnetlink.ts';
+import { interfacesWithClsact, removeIdleClsact } from './traffic-control.ts';
 import { TRIAL_TABLE } from './trial.ts';
 
 const FAMILIES: readonly NftFamily[] = ['inet', 'arp'];
@@ -27,6 +28,22 @@ export function sweep(): string[] {
       ...removeForwarding(),
       ...removeVirtualServers(),
     ];
+  } finally {
+    socket.close();
+  }
+}
+
+/**
+ * Removes what {@link sweep} leaves because to take it away disturbs the host for a moment: what a
+ * host that is done with us may be rid of as well.
+ */
+export function sweepIdle(): string[] {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  try {
+    const names = new Map(listLinks(socket).map((link) => [link.index, link.name]));
+    return interfacesWithClsact(socket)
+      .filter((index) => removeIdleClsact(socket, index))
+      .map((index) => `empty clsact on ${names.get(index)}`);
   } finally {
     socket.close();
   }

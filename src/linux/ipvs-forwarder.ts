@@ -100,9 +100,12 @@ class IpvsForwarder implements Forwarder {
 
   release(address: string): Promise<number> {
     return this.#inTurn(async () => {
+      const plans = this.#plans.filter((candidate) => candidate.address === address);
+      // Also a kernel without IPVS is asked to let go.
+      if (plans.length === 0) return 0;
       const servers = this.#open();
       let ended = 0;
-      for (const plan of this.#plans.filter((candidate) => candidate.address === address)) {
+      for (const plan of plans) {
         const mark = this.#marks.get(keyOf(plan));
         if (mark === undefined) continue;
         const service = { family: familyOf(address), mark };

@@ -101,8 +101,8 @@ const TABLE_BODY = `${declare(4)}${declare(6)}  set ports { type inet_service; }
   chain source {
     type nat hook postrouting priority ${SOURCE_PRIORITY}; policy accept;
     oifname "lo" return
-    ${translated(4)} masquerade fully-random
-    ${translated(6)} masquerade fully-random
+    ${translated(4)} masquerade
+    ${translated(6)} masquerade
   }
 `;
 

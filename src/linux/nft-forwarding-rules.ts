@@ -140,7 +140,9 @@ function declareSets(family: 4 | 6): string {
 /**
  * Masquerade is for connections of ours that leave this host, whoever began them: the answer must
  * come back this way from a neighbour, from the host of the client itself, and from anywhere a
- * backend has a shorter way to the client. What stays on this host keeps its client's address.
+ * backend has a shorter way to the client. What stays on this host keeps its client's address. The
+ * client's port is kept where it is free: on a random one, a connection would now and then meet
+ * what its backend remembers of another (TIME-WAIT), and wait a second for its second SYN.
  */
 const HOOKS = `  chain choose {
     fib daddr type != local return
@@ -177,7 +179,7 @@ function sending(family: 4 | 6): string {
   const ip = family === 4 ? 'ip' : 'ip6';
   const original = `ct original ${ip} daddr @vips${family}`;
   const translated = `${ip} daddr . meta l4proto . th dport @backends${family}`;
-  return `${original} ${translated} masquerade fully-random`;
+  return `${original} ${translated} masquerade`;
 }
 
 /** A script that leads from what stands to what is wanted; empty where they are the same. */

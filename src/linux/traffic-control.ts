@@ -98,7 +98,7 @@ export function filterProgramId(
   return null;
 }
 
-/** Removes our filter, and the queueing discipline too where nobody has a filter in it any more. */
+/** Removes our filter. The queueing discipline stays: see {@link removeIdleClsact}. */
 export function removeFilters(socket: NetlinkSocket, index: number): void {
   for (const direction of DIRECTIONS) {
     if (filterProgramId(socket, index, direction) === null) continue;
@@ -113,7 +113,17 @@ export function removeFilters(socket: NetlinkSocket, index: number): void {
       }),
     );
   }
-  if (DIRECTIONS.some((direction) => listFilters(socket, index, direction).length > 0)) return;
+}
+
+/**
+ * Removes the queueing discipline where nobody has a filter in it; whether that was so. Not at each
+ * stop of an agent: the kernel takes the link's transmission away for that moment, as it does to
+ * add one (qdisc_graft in net/sched/sch_api.c), and what the whole host sends then is lost.
+ */
+export function removeIdleClsact(socket: NetlinkSocket, index: number): boolean {
+  const isInUse = (direction: Direction): boolean =>
+    listFilters(socket, index, direction).length > 0;
+  if (DIRECTIONS.some(isInUse)) return false;
   unless([Errno.ENOENT, Errno.ENODEV, Errno.EINVAL], () =>
     socket.acknowledge({
       type: RTM_DELQDISC,
@@ -121,6 +131,7 @@ export function removeFilters(socket: NetlinkSocket, index: number): void {
       what: 'remove the empty clsact queueing discipline',
     }),
   );
+  return true;
 }
 
 /** The interfaces that have a clsact queueing discipline, whoever made it. */

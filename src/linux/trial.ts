@@ -167,7 +167,7 @@ function trialRules(targets: readonly Endpoint[]): string {
     const map = `{ ${elements.join(', ')} }`;
     return {
       arriving: `    ${ip} daddr ${device} dnat ${ip} to tcp dport map ${map}\n`,
-      sending: `    ct original ${ip} daddr ${device} masquerade fully-random\n`,
+      sending: `    ct original ${ip} daddr ${device} masquerade\n`,
     };
   });
   return `${removeTable('inet', TRIAL_TABLE)}table inet ${TRIAL_TABLE} {

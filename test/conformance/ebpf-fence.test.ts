@@ -3,8 +3,10 @@
  * one process to the next, and what is left of it. Needs root.
  */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { text } from 'node:stream/consumers';
 import { after, afterEach, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   attachTcxFirst,
   detachTcxById,
@@ -14,7 +16,7 @@ import {
   Tcx,
 } from '../../src/linux/bpf.ts';
 import { assemble, exit, moveValue } from '../../src/linux/bpf-assembler.ts';
-import { sweep } from '../../src/linux/cleanup.ts';
+import { sweep, sweepIdle } from '../../src/linux/cleanup.ts';
 import { rawNow } from '../../src/linux/clock.ts';
 import { EbpfFence } from '../../src/linux/ebpf-fence.ts';
 import { interfaceIndex } from '../../src/linux/libc.ts';
@@ -83,21 +85,42 @@ test('arm() goes before a foreign program, and leaves that one where it is', asy
   detachTcxById(eth0, programId(foreign), Tcx.ingress);
 });
 
-test('arm() follows the VIPs to other links, and disarm() leaves nothing', () => {
+test('arm() follows the VIPs to other links, and disarm() leaves what costs nothing', () => {
   fence.arm(VIPS);
   fence.arm([{ address: V4.address, interface: 'eth1' }]);
   assert.deepEqual(programs(), [[], []]);
-  assert.equal(run('tc qdisc show dev eth0').includes('clsact'), false);
+  assert.equal(run('tc filter show dev eth0 ingress').includes('holdfast'), false);
   assert.equal(run('tc filter show dev eth1 ingress').includes('holdfast'), true);
 
   fence.disarm();
 
-  assert.equal(run('tc qdisc show').includes('clsact'), false);
+  assert.equal(run('tc filter show dev eth1 ingress').includes('holdfast'), false);
   assert.equal(run('nft list tables'), '');
+  // To take the clsact away would lose what the host sends meanwhile, at each stop of an agent.
+  assert.equal(run('tc qdisc show dev eth1').includes('clsact'), true);
+  assert.deepEqual(sweepIdle(), ['empty clsact on eth0', 'empty clsact on eth1']);
+  assert.equal(run('tc qdisc show').includes('clsact'), false);
+  assert.deepEqual(sweepIdle(), []);
+});
+
+test('coming and going loses nothing that the host sends, once clsact is there', async () => {
+  fence.arm(VIPS);
+  // Each answer brings the next question at once; without one it takes 10 ms.
+  const flood = spawn('ping', ['-f', '-q', '-n', '-w', '2', '10.77.0.2']);
+  const told = text(flood.stdout);
+  while (flood.exitCode === null) {
+    fence.disarm();
+    fence.arm(VIPS);
+    await pause(20);
+  }
+  const [, sent, received] = /(\d+) packets transmitted, (\d+) received/.exec(await told) ?? [];
+  assert.ok(Number(sent) > 1_000, `only ${sent} were sent`);
+  // The last one may have been on its way when the time was up.
+  assert.ok(Number(sent) - Number(received) <= 1, `${received} of ${sent} were answered`);
 });
 
 test('a filter of somebody else keeps its queueing discipline', () => {
-  run('tc qdisc add dev eth0 clsact');
+  run('tc qdisc replace dev eth0 clsact');
   // Two classic instructions that a person might have put there: take everything.
   const theirs = ['bytecode', '1,6 0 0 4294967295,', 'flowid', '1:1'];
   const place = ['filter', 'add', 'dev', 'eth0', 'ingress', 'prio', '7', 'bpf'];
@@ -106,6 +129,7 @@ test('a filter of somebody else keeps its queueing discipline', () => {
 
   fence.disarm();
 
+  assert.deepEqual(sweepIdle(), []);
   assert.match(run('tc filter show dev eth0 ingress'), /pref 7 bpf/);
   run('tc qdisc del dev eth0 clsact');
 });
@@ -122,7 +146,7 @@ test('sweep() removes all that a killed process left, and says what; twice is on
 
   assert.deepEqual(sweep(), []);
   assert.deepEqual(programs(), [[], []]);
-  assert.equal(run('tc qdisc show').includes('clsact'), false);
+  assert.deepEqual(sweepIdle(), ['empty clsact on eth0']);
   assert.equal(run('nft list tables'), '');
   putAddresses();
 });

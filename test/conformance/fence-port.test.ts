@@ -167,7 +167,7 @@ for (const [kind, otherKind] of [
       fence.arm(VIPS);
       fence.disarm();
       assert.equal(run('nft list tables'), '');
-      assert.equal(run('tc qdisc show').includes('clsact'), false);
+      assert.equal(run('tc filter show dev eth0 ingress').includes('holdfast'), false);
     });
   });
 }

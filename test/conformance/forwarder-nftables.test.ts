@@ -11,6 +11,7 @@ forwarderSuite({
   schedulers: ['round-robin', 'weighted', 'source-hash'],
   protocols: ['tcp', 'udp'],
   nudges: true,
+  keepsPorts: true,
   world: (family) => network.world(family),
   open: async () => {
     network = await createNetwork(() => createNftForwarder(slotsOf));

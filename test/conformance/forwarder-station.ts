@@ -22,11 +22,11 @@ const connections = new Map<number, net.Socket>();
 let lastConnection = 0;
 
 const actions = {
-  /** Tells each client its name and the client's address, then echoes. */
+  /** Tells each client its name and the client's address and port, then echoes. */
   async serve({ name, port }: { name: string; port: number }): Promise<void> {
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => undefined);
-      socket.write(`${name} ${plain(socket.remoteAddress)}\n`);
+      socket.write(`${name} ${plain(socket.remoteAddress)} ${socket.remotePort}\n`);
       socket.pipe(socket, { end: false });
       socket.on('end', () => socket.end('bye\n'));
     });
@@ -109,7 +109,7 @@ function ask(target: Target): Promise<Answer> {
       socket.resetAndDestroy();
     };
     socket.setEncoding('utf8');
-    socket.on('data', (text: string) => end(parse(text)));
+    socket.on('data', (text: string) => end(parse(text, socket.localPort)));
     socket.on('timeout', () => end({ silent: true }));
     socket.on('error', (error) => end(failure(error, began)));
   });
@@ -129,9 +129,11 @@ async function line(socket: net.Socket): Promise<string> {
   return Promise.race([heard, delay(PATIENCE_MS, 'silence', { ref: false })]);
 }
 
-function parse(text: string): Answer {
-  const [server = '', saw = ''] = text.trim().split(' ');
-  return { server, saw };
+/** @param localPort of the client, where the server tells which port it saw. */
+function parse(text: string, localPort?: number): Answer {
+  const [server = '', saw = '', port] = text.trim().split(' ');
+  if (localPort === undefined) return { server, saw };
+  return { server, saw, keptPort: Number(port) === localPort };
 }
 
 function plain(address = ''): string {

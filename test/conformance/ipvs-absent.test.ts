@@ -23,6 +23,7 @@ const plan: ForwardPlan = {
 test('no plan is no trouble, with IPVS and without', async () => {
   const forwarder = createIpvsForwarder();
   await forwarder.set([]);
+  assert.equal(await forwarder.release(plan.address), 0);
   await forwarder.clear();
   assert.doesNotMatch(run('nft list tables'), /holdfast_ipvs/);
 });

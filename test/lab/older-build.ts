@@ -5,7 +5,7 @@
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Plugin } from 'esbuild';
+import { type Plugin, stop } from 'esbuild';
 import { bundle, root } from '../../packaging/bundle.ts';
 
 export const olderVersion = '0.0.9';
@@ -55,6 +55,8 @@ export async function buildOlder(directory: string): Promise<string> {
   const home = join(directory, 'older');
   mkdirSync(home, { recursive: true });
   await bundle(join(home, 'dist'), changes.map(changing));
+  // Its service would keep a test that has failed from ending.
+  await stop();
   cpSync(join(root, 'bin'), join(home, 'bin'), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(home, 'node_modules'));
   return join(home, 'bin', 'holdfast');

@@ -16,7 +16,6 @@ import { buildOlder, olderFormat, olderVersion } from './older-build.ts';
 import { logTails, Scene } from './scene.ts';
 import { failure } from './shell.ts';
 import { clientGap } from './traffic.ts';
-import { balanceInUserSpace } from './user-space.ts';
 
 /** A command that the older build does not know. */
 const newer = ['member', 'set', 'n1', '--priority', '1'];
@@ -40,7 +39,6 @@ async function assertRefused(host: Host): Promise<void> {
 
 async function rollOn(scene: Scene): Promise<void> {
   const { lab, cluster, observer } = scene;
-  await balanceInUserSpace(scene);
   const holder = await scene.holder();
   const followers = cluster.hosts.filter((host) => host !== holder);
   const before = await cluster.settled();

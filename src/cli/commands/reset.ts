@@ -13,11 +13,11 @@ export const registerReset: Register = (program, context, done) => {
         if (options.yes !== true) throw unconfirmed(paths);
         if (await answers(paths.socket)) throw running(paths);
         const { lockNamespace } = await import('../../linux/netns-lock.ts');
-        const { sweep } = await import('../../linux/cleanup.ts');
+        const { sweep, sweepIdle } = await import('../../linux/cleanup.ts');
         const { wipeNode } = await import('../prepare/node-dir.ts');
         const lock = await lockNamespace();
         try {
-          const removed = [...sweep(), ...(await wipeNode(paths))];
+          const removed = [...sweep(), ...sweepIdle(), ...(await wipeNode(paths))];
           const lines = removed.map((what) => `removed ${what}\n`).join('');
           print(
             context,
