@@ -11,10 +11,8 @@ import type { Host } from './host.ts';
 import { launcher } from './host.ts';
 import { createLab, type Lab } from './lab.ts';
 
-/** Doctor's own bound; measured here beside whatever else this machine does. */
-const TOOK_MS = 300;
-/** On a machine where the program alone takes long to start: so many starts of it. */
-const TOOK_STARTS = 8;
+/** It waits for nobody: whoever does not answer is not asked for this long. */
+const TOOK_MS = 1_500;
 const TRIES = 5;
 
 let lab: Lab;
@@ -74,7 +72,7 @@ test('before init: a port that is taken, by its program', async () => {
   await taker.stop();
 });
 
-test('with agents: all is well on the holder and on a follower, and it is quick', async () => {
+test('with agents: all is well on the holder and on a follower, and it waits for nobody', async () => {
   cluster = await Cluster.form(lab);
   for (const host of [one, two]) {
     const document = await examine(host);
@@ -84,15 +82,12 @@ test('with agents: all is well on the holder and on a follower, and it is quick'
     assert.equal(checks(document, 'certificate').length, 2);
   }
   const took: number[] = [];
-  const starts: number[] = [];
   for (let i = 0; i < TRIES; i++) {
-    starts.push((await one.cli(['version'])).tookMs);
     took.push((await one.cli(['doctor'])).tookMs);
   }
-  const boundMs = Math.max(TOOK_MS, TOOK_STARTS * Math.min(...starts));
-  const said = `${took.map((ms) => ms.toFixed(0)).join(', ')} ms, ${boundMs.toFixed(0)} allowed`;
+  const said = `${took.map((ms) => ms.toFixed(0)).join(', ')} ms`;
   console.log(`# doctor took ${said}`);
-  assert.ok(Math.min(...took) < boundMs, said);
+  assert.ok(Math.min(...took) < TOOK_MS, said);
 });
 
 interface Trouble {
