@@ -25,6 +25,8 @@ export interface Fault {
   readonly name: string;
   /** A scenario of failover.test.ts plays it in `make test`. */
   readonly testedInFailover?: true;
+  /** Takes another course with more than three nodes: `make test` plays it on five as well. */
+  readonly alsoOnFive?: true;
   /** Concerns the fence itself: also played where eBPF is refused. */
   readonly alsoWithoutBpf?: true;
   /** Played more often than the others, so that there are enough of its many small parts. */
@@ -186,6 +188,7 @@ const linkFaults: readonly Fault[] = [
   },
   {
     name: 'bridge: one node sees both sides',
+    alsoOnFive: true,
     play: async ({ scene, random }) => {
       const holder = await scene.holder();
       const rest = others(scene, holder);
@@ -199,6 +202,7 @@ const linkFaults: readonly Fault[] = [
   },
   {
     name: 'leader isolated from a majority',
+    alsoOnFive: true,
     testedInFailover: true,
     play: (stage) =>
       severed(stage, (holder) => {
@@ -210,6 +214,7 @@ const linkFaults: readonly Fault[] = [
   },
   {
     name: 'leader isolated from one peer',
+    alsoOnFive: true,
     play: async ({ scene, random }) => {
       const holder = await scene.holder();
       const peer = pick(random, others(scene, holder));
@@ -219,6 +224,7 @@ const linkFaults: readonly Fault[] = [
   },
   {
     name: '20 % loss, and SIGKILL of the holder in it',
+    alsoOnFive: true,
     play: async (stage) => {
       await stage.scene.lab.switch.loss(20);
       await lasting(intBetween(stage.random, 2_000, 4_000));
@@ -245,6 +251,7 @@ const processFaults: readonly Fault[] = [
   },
   {
     name: 'SIGSTOP at random moments, 25 times',
+    alsoOnFive: true,
     runsAtLeast: 20,
     play: async (stage) => {
       for (let pause = 0; pause < stage.pauses; pause++) await shortPause(stage);
@@ -252,6 +259,7 @@ const processFaults: readonly Fault[] = [
   },
   {
     name: 'all nodes killed and started, three rounds',
+    alsoOnFive: true,
     play: async ({ scene, random }) => {
       for (let round = 0; round < 3; round++) {
         await Promise.all(
@@ -311,6 +319,7 @@ async function disturb({ scene, random }: Stage): Promise<void> {
 const orderedFaults: readonly Fault[] = [
   {
     name: 'transfer under faults, four times',
+    alsoOnFive: true,
     play: async (stage) => {
       const { scene, random } = stage;
       for (let round = 0; round < 4; round++) {
@@ -325,6 +334,7 @@ const orderedFaults: readonly Fault[] = [
   },
   {
     name: 'membership change under faults',
+    alsoOnFive: true,
     play: async (stage) => {
       const { scene } = stage;
       const { cluster } = scene;

@@ -1,7 +1,6 @@
 /** Real agents that forward in the kernel: what clients see of it, and what `status` says. */
 import assert from 'node:assert/strict';
-import { apiServerPort } from './api-server.ts';
-import { monotonicMs, until } from './clock.ts';
+import { until } from './clock.ts';
 import { unevenness } from './gaps.ts';
 import type { Host } from './host.ts';
 import { type Scene, scenarios } from './scene.ts';
@@ -67,31 +66,6 @@ scenario('auto takes the kernel on every host, spreads evenly, and says so', asy
   assert.ok(unevenness(shares) <= 0.1, `${shares}`);
 });
 
-scenario('a host that is cut off: its connections are reset, not left to hang', async (scene) => {
-  const holder = await scene.holder();
-  const victim = scene.lab.hosts.find((host) => host !== holder);
-  assert.ok(victim !== undefined);
-  const traffic = await scene.traffic({ everyMs: 0, streams: 9 });
-
-  await scene.lab.switch.unplug(victim.name);
-  const began = monotonicMs();
-  await until(
-    async () => {
-      const { streamEnds, openStreams } = await traffic.report();
-      return streamEnds.length >= 3 && openStreams === 9;
-    },
-    { timeoutMs: 15_000, everyMs: 100, what: 'three resets, and nine streams' },
-  );
-  const tookMs = monotonicMs() - began;
-  const report = await traffic.stop();
-
-  assert.deepEqual(
-    report.streamEnds.map(({ reason }) => reason),
-    ['ECONNRESET', 'ECONNRESET', 'ECONNRESET'],
-  );
-  assert.ok(tookMs < 10_000, `after ${tookMs} ms`);
-});
-
 scenario(
   'a firewall that drops what is passed on: the proxy takes over, and back',
   async (scene) => {
@@ -123,67 +97,3 @@ scenario(
     assert.deepEqual(report.streamEnds, []);
   },
 );
-
-scenario(
-  'a server that hangs lets go after half a minute, one that is slow keeps all it has',
-  async (scene) => {
-    const traffic = await scene.traffic({ everyMs: 0, streams: 9 });
-
-    await scene.server('n1').setMode('slow');
-    await scene.server('n2').setMode('hang');
-    const began = monotonicMs();
-    await until(async () => (await traffic.report()).streamEnds.length > 0, {
-      timeoutMs: 50_000,
-      everyMs: 200,
-      what: 'the streams of the hung server to be reset',
-    });
-    const tookMs = monotonicMs() - began;
-    await until(async () => (await traffic.report()).openStreams === 9, {
-      timeoutMs: 5_000,
-      what: 'nine streams again',
-    });
-    const { streamEnds } = await traffic.stop();
-
-    assert.ok(tookMs >= 29_000, `after ${tookMs} ms`);
-    assert.deepEqual(
-      streamEnds.map(({ reason }) => reason),
-      ['ECONNRESET', 'ECONNRESET', 'ECONNRESET'],
-    );
-  },
-);
-
-scenario('a hand-over resets open connections with their next packet', async (scene) => {
-  const holder = await scene.holder();
-  const other = scene.lab.hosts.find((host) => host !== holder);
-  assert.ok(other !== undefined);
-  const streams = 60;
-  const traffic = await scene.traffic({ everyMs: 0, streams });
-
-  await holder.must(['transfer', other.name]);
-  await until(async () => (await traffic.report()).streamEnds.length === streams, {
-    timeoutMs: 10_000,
-    everyMs: 100,
-    what: 'the end of every stream',
-  });
-  const { streamEnds } = await traffic.stop();
-
-  // A stream's next packet is its keepalive, after a second of silence.
-  const longest = Math.max(...streamEnds.map(({ silentMs }) => silentMs));
-  assert.ok(longest <= 2_100, `${longest} ms without a word`);
-  assert.ok(streamEnds.every(({ reason }) => reason === 'ECONNRESET'));
-});
-
-scenario('all backends down: refused at once by the kernel, and back by itself', async (scene) => {
-  const holder = await scene.holder();
-  await waitForPath(scene, holder, 'nftables', TRUSTED);
-  await Promise.all(scene.servers.map((server) => server.setMode('refuse')));
-  await waitForPath(scene, holder, 'nftables', /refused: no backend accepts TCP/);
-
-  for (const from of [scene.lab.client, holder]) {
-    const answer = await from.fetch(`line://${scene.lab.vip}:${apiServerPort}/whoami`);
-    assert.equal(answer.error, 'ECONNREFUSED');
-    assert.ok(answer.tookMs < 300, `refused after ${answer.tookMs} ms`);
-  }
-  await Promise.all(scene.servers.map((server) => server.setMode('ok')));
-  await waitForPath(scene, holder, 'nftables', /succeeded$/);
-});
