@@ -5,7 +5,7 @@
 import { randomInt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { localPeer, readersGid, standing } from './agent/access.ts';
+import { localPeer, readersGid, refuseWithoutRights, standing } from './agent/access.ts';
 import {
   type FactSources,
   fenceAlarms,
@@ -40,7 +40,6 @@ import { LbController } from './lb/controller.ts';
 import { unsupportedDataPath } from './lb/data-path.ts';
 import { slotsOf } from './lb/forwarding-slots.ts';
 import { createAddressTable } from './linux/address-table.ts';
-import { missingCapabilities } from './linux/capabilities.ts';
 import { createClaimSource } from './linux/claim-source.ts';
 import { rawNow } from './linux/clock.ts';
 import { createFence } from './linux/create-fence.ts';
@@ -455,17 +454,6 @@ class Agent {
     const name = leader === null ? null : (memberById(state, leader)?.name ?? leader);
     return name === null ? `${role}, no leader is known` : `${role}, ${name} leads`;
   }
-}
-
-function refuseWithoutRights(): void {
-  const missing = missingCapabilities();
-  if (missing.length === 0) return;
-  throw new OperatingError({
-    code: 'capability-missing',
-    message: `the agent may not do its work here: it lacks ${missing.join(', ')}`,
-    hint: 'start it as root, or by the systemd unit that comes with it',
-    facts: { missing },
-  });
 }
 
 /** Built, the worker lies beside this program; in the source tree it is in its room. */

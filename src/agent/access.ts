@@ -1,5 +1,10 @@
-/** Who may do what: members by what the state says of them, local processes by their user. */
+/**
+ * Who may do what: members by what the state says of them, local processes by their user, and this
+ * process by its capabilities.
+ */
+import { OperatingError } from '../base/errors.ts';
 import { type ClusterState, memberById } from '../cluster/state.ts';
+import { missingCapabilities } from '../linux/capabilities.ts';
 import { groupId, inGroup, peerCredentials, socketDescriptor } from '../linux/peer-cred.ts';
 import type { Standing } from '../rpc/identity.ts';
 import type { LocalPeerOf } from '../rpc/local-server.ts';
@@ -27,3 +32,15 @@ export const localPeer: LocalPeerOf = (socket) => {
   const reads = readers !== null && inGroup(peer, readers);
   return { uid: peer.uid, access: reads ? 'read' : 'none' };
 };
+
+/** @throws OperatingError `capability-missing`: without its rights an agent does nothing at all */
+export function refuseWithoutRights(): void {
+  const missing = missingCapabilities();
+  if (missing.length === 0) return;
+  throw new OperatingError({
+    code: 'capability-missing',
+    message: `the agent may not do its work here: it lacks ${missing.join(', ')}`,
+    hint: 'start it as root, or by the systemd unit that comes with it',
+    facts: { missing },
+  });
+}
