@@ -10,14 +10,15 @@ import { until } from './clock.ts';
 import type { Host } from './host.ts';
 
 export function statusOf(host: Host): Promise<StatusDocument> {
-  return until(() => ask(host), {
+  return until(() => askStatus(host), {
     timeoutMs: 5_000,
     everyMs: 20,
     what: `the status of ${host.name}`,
   });
 }
 
-async function ask(host: Host): Promise<StatusDocument> {
+/** Asks once; rejects where no agent answers. */
+export async function askStatus(host: Host): Promise<StatusDocument> {
   const agent = await connectAdmin({
     socketPath: join(host.dataDir, 'agent.sock'),
     clock: systemClock(),

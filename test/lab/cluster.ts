@@ -1,8 +1,9 @@
 /**
  * A Holdfast cluster on the hosts of a lab, formed as a person would: `init` on the first host,
- * `join` on the others, an agent on each. Everything goes through the real command line.
+ * `join` on the others, an agent on each. Whatever changes it goes through the real command line.
  */
 import type { StatusDocument } from '../../src/cluster/status-document.ts';
+import { askStatus } from './agent-view.ts';
 import { until } from './clock.ts';
 import type { Host } from './host.ts';
 import type { Lab } from './lab.ts';
@@ -48,10 +49,13 @@ export class Cluster {
     if (first === undefined) throw new Error('a cluster needs a host');
     onProgress(`${first.name}: holdfast init --vip ${lab.vips.join(',')}`);
     const cluster = await Cluster.initialise(lab, first, initArgs);
-    for (const host of others) {
-      onProgress(`${host.name}: holdfast join ${first.address}:7443 --token … --ca-hash …`);
-      await cluster.join(host);
-    }
+    for (const host of others) cluster.count(host);
+    await Promise.all(
+      others.map(async (host) => {
+        onProgress(`${host.name}: holdfast join ${first.address}:7443 --token … --ca-hash …`);
+        await cluster.join(host, first);
+      }),
+    );
     await cluster.settled();
     return cluster;
   }
@@ -115,7 +119,7 @@ export class Cluster {
       async () => {
         const leader = await this.leader();
         if (leader === null) return undefined;
-        last = await this.status(leader);
+        last = await askStatus(leader);
         return this.#isSettled(last) ? last : undefined;
       },
       { timeoutMs, everyMs: 100, what: 'the cluster to settle' },
@@ -128,7 +132,7 @@ export class Cluster {
   /** The host that calls itself leader, or null. */
   async leader(): Promise<Host | null> {
     for (const host of this.running()) {
-      const status = await this.status(host).catch(() => null);
+      const status = await askStatus(host).catch(() => null);
       const name = status?.cluster.leader ?? null;
       const leader = this.running().find((candidate) => candidate.name === name);
       if (leader !== undefined) return leader;

@@ -9,12 +9,19 @@ import type { Observer } from './observer.ts';
 const httpPort = 7444;
 
 export function endpoint(host: Host, path: string): Promise<Fetched> {
-  return host.fetch(`http://127.0.0.1:${httpPort}${path}`);
+  return host.fetch(urlOf(path));
+}
+
+function urlOf(path: string): string {
+  return `http://127.0.0.1:${httpPort}${path}`;
 }
 
 /** Every series with its value, by its text: `holdfast_vip_held{vip="10.77.0.100"}`. */
 export async function metricsOf(host: Host): Promise<ReadonlyMap<string, number>> {
-  const { status, body } = await endpoint(host, '/metrics');
+  return readMetrics(await endpoint(host, '/metrics'));
+}
+
+function readMetrics({ status, body }: Fetched): ReadonlyMap<string, number> {
   assert.equal(status, 200, body);
   const lines = body.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return new Map(
@@ -54,12 +61,11 @@ export async function assertEndpointsTellTheTruth({
   await until(
     async () => {
       for (const host of cluster.running()) {
-        const [live, ready, metrics] = await Promise.all([
-          endpoint(host, '/livez'),
-          endpoint(host, '/readyz'),
-          metricsOf(host),
-        ]);
+        const urls = ['/livez', '/readyz', '/metrics'].map(urlOf);
+        const [live, ready, told] = await host.fetchAll(urls);
+        assert.ok(live !== undefined && ready !== undefined && told !== undefined);
         assert.deepEqual([live.status, ready.status], [200, 200], `${host.name}: ${ready.body}`);
+        const metrics = readMetrics(told);
         const holds = observer.holder(lab.vip) === host.name ? 1 : 0;
         assert.equal(metric(metrics, 'holdfast_vip_held', [lab.vip]), holds, host.name);
         assert.equal(metric(metrics, 'holdfast_is_leader'), holds, host.name);

@@ -1,8 +1,9 @@
 /**
- * Asks once, from inside a host where the test itself is not, and prints the outcome as JSON.
+ * Asks each once, from inside a host where the test itself is not, and prints the outcomes as JSON.
  *
- *     fetch-child.ts http://127.0.0.1:7444/readyz    GET; certificates are not verified
- *     fetch-child.ts line://10.77.0.100:6443/whoami   one line of the stand-in's own protocol
+ *     fetch-child.ts URL…
+ *     http://127.0.0.1:7444/readyz     GET; certificates are not verified
+ *     line://10.77.0.100:6443/whoami   one line of the stand-in's own protocol
  */
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -48,8 +49,12 @@ function converse(url: URL): Promise<Answer> {
   });
 }
 
-const url = new URL(process.argv[2] ?? '');
-const began = monotonicMs();
-const answer = await (url.protocol === 'line:' ? converse(url) : get(url));
-console.log(JSON.stringify({ ...answer, tookMs: monotonicMs() - began } satisfies Fetched));
+async function ask(text: string): Promise<Fetched> {
+  const url = new URL(text);
+  const began = monotonicMs();
+  const answer = await (url.protocol === 'line:' ? converse(url) : get(url));
+  return { ...answer, tookMs: monotonicMs() - began };
+}
+
+console.log(JSON.stringify(await Promise.all(process.argv.slice(2).map(ask))));
 process.exit(0);
