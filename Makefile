@@ -48,9 +48,8 @@ test: packages
 	@npm run --silent mutants
 	@npm run --silent conformance
 	@npm run --silent unit-file
-	@npm run --silent lab
 	@packaging/setup.sh vm
-	@npm run --silent vm
+	@npm run --silent lab-and-vm
 	@echo 'everything passed: types, lint, tidy, unit, simulator and its mutants,' \
 	  'conformance with the real kernel, the unit file, the lab, the test VM'
 

@@ -11,8 +11,18 @@
 import { defined } from '../base/assert.ts';
 import type { Clock, Millis } from '../base/clock.ts';
 import type { FromCarrier, LaneBackend, LaneCounters, LanePlan } from './carrier-protocol.ts';
+import { Ducts } from './ducts.ts';
 import type { ConnectFailure } from './health.ts';
-import { flush, newSide, type Progress, pump, type Side } from './relay.ts';
+import {
+  flush,
+  isWaiting,
+  type Means,
+  newSide,
+  type Progress,
+  pump,
+  release,
+  type Side,
+} from './relay.ts';
 import { createPicker, type Picker, pick, withCandidates } from './scheduler.ts';
 import {
   type Fd,
@@ -103,7 +113,7 @@ export class Carrier {
   readonly #links: (Link | undefined)[] = [];
   readonly #tags: number[] = [];
   #nextTag = 1;
-  readonly #buffer = new Uint8Array(BUFFER_BYTES);
+  readonly #means: Means;
   /** Connections under way, oldest first for each timeout. */
   readonly #attempts: ReadonlyMap<Millis, Attempt[]> = new Map([
     [CONNECT_TIMEOUT_MS, []],
@@ -120,6 +130,9 @@ export class Carrier {
     this.#poller = poller;
     this.#parts = parts;
     this.#sockets = parts.sockets;
+    const { sockets } = parts;
+    const ducts = new Ducts(() => sockets.createDuct());
+    this.#means = { sockets, buffer: new Uint8Array(BUFFER_BYTES), ducts };
   }
 
   plan(id: number, plan: LanePlan): void {
@@ -347,9 +360,9 @@ export class Carrier {
     }
     if (upstream === null) return;
     const [from, to] = fd === client.fd ? [client, upstream] : [upstream, client];
-    if ((readiness & Readiness.writable) !== 0 && from.waiting !== null) {
+    if ((readiness & Readiness.writable) !== 0 && isWaiting(from)) {
       // What waits for this socket was said by the other one.
-      const progress = flush(this.#sockets, to, from, this.#buffer);
+      const progress = flush(this.#means, to, from);
       if (this.#concluded(link, to, progress)) return;
     }
     const reads = Readiness.readable | Readiness.failed | Readiness.over | Readiness.ended;
@@ -384,7 +397,7 @@ export class Carrier {
     const { client, upstream } = link;
     if (upstream === null || !link.lane.links.has(link)) return;
     const to = from === client ? upstream : client;
-    this.#concluded(link, from, pump(this.#sockets, from, to, this.#buffer, toTheEnd));
+    this.#concluded(link, from, pump(this.#means, from, to, toTheEnd));
   }
 
   /** Whether the link is over. */
@@ -408,6 +421,7 @@ export class Carrier {
     this.#open--;
     for (const side of upstream === null ? [client] : [client, upstream]) {
       this.#release(side.fd);
+      release(this.#means.ducts, side);
       if (how === 'over') this.#sockets.close(side.fd);
       else this.#sockets.reset(side.fd);
     }

@@ -59,9 +59,26 @@ export interface Poller {
   close(): void;
 }
 
+/**
+ * A stretch of the kernel's memory: bytes go through it from socket to socket, and this process
+ * never sees them (splice(2)).
+ */
+export interface Duct {
+  /** Bytes that were taken in and not let out yet. */
+  readonly held: number;
+  /** Takes in what there is from `from`, as far as there is room; answers how much. */
+  fill(from: Fd): Result;
+  /** Lets out to `to`; answers how much that took. */
+  drain(to: Fd): Result;
+  /** What it still holds is lost. */
+  close(): void;
+}
+
 /** Sockets that never block, may be half-closed, and ask silent peers whether they live. */
 export interface StreamSockets {
   createPoller(): Poller;
+  /** Null where the host has no room for another one. */
+  createDuct(): Duct | null;
   addressOf(address: string, port: number): SocketAddress;
   accept(door: Fd): Result;
   /** A socket on its way to `to`; writable or failed when it is decided. */

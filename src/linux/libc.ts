@@ -82,6 +82,23 @@ export const readBytes: (fd: number, into: Uint8Array, length: number) => number
 export const writeBytes: (fd: number, bytes: Uint8Array, length: number) => number = library.func(
   'long write(int, const void *, size_t)',
 );
+export const makePipe: (ends: Int32Array, flags: number) => number =
+  library.func('int pipe2(void *, int)');
+export const controlFd: (fd: number, command: number, argument: number) => number = library.func(
+  'int fcntl(int, int, int)',
+);
+const spliceBytes: (
+  from: number,
+  fromOffset: null,
+  to: number,
+  toOffset: null,
+  length: number,
+  flags: number,
+) => number = library.func('long splice(int, void *, int, void *, size_t, uint)');
+/** @param flags SPLICE_F_* of bits/fcntl-linux.h */
+export function splice(from: number, to: number, length: number, flags: number): number {
+  return spliceBytes(from, null, to, null, length, flags);
+}
 export const ioctl: (fd: number, request: number, argument: Uint8Array) => number = library.func(
   'int ioctl(int, ulong, void *)',
 );

@@ -3,13 +3,14 @@ import type { Socket } from 'node:net';
 import { getSystemErrorName } from 'node:util';
 import type { Millis } from '../base/clock.ts';
 import { OperatingError } from '../base/errors.ts';
-import type { DoorSockets, Fd, Poller, Result, StreamSockets } from '../lb/sockets.ts';
+import type { DoorSockets, Duct, Fd, Poller, Result, StreamSockets } from '../lb/sockets.ts';
 import {
   accept4,
   bind,
   check,
   closeFd,
   connectSocket,
+  controlFd,
   Errno,
   epollControl,
   epollCreate,
@@ -18,12 +19,14 @@ import {
   KernelError,
   lastErrno,
   listenSocket,
+  makePipe,
   peerName,
   receive,
   sendBytes,
   setSocketOption,
   shutdownSocket,
   socket,
+  splice,
 } from './libc.ts';
 import { socketDescriptor } from './peer-cred.ts';
 import { AF_INET, AF_INET6, localPort, socketAddress } from './socket-address.ts';
@@ -59,6 +62,12 @@ const KEEP_ALIVE_SECONDS = 20;
 const KEEP_ALIVE_INTERVAL_SECONDS = 5;
 const KEEP_ALIVE_PROBES = 2;
 const USER_TIMEOUT_MS = 30_000;
+
+/** bits/fcntl-linux.h */
+const F_SETPIPE_SZ = 1031;
+const SPLICE_MOVE_NONBLOCK = 1 | 2;
+/** What an unprivileged process may have, too (pipe-max-size in proc_sys_fs(5)). */
+const DUCT_BYTES = 1024 * 1024;
 
 /** sys/epoll.h */
 const EPOLL_ADD = 1;
@@ -141,6 +150,7 @@ export function createStreamSockets(): StreamSockets {
   const peerLength = new Uint32Array(1);
   return {
     createPoller,
+    createDuct,
     addressOf: socketAddress,
     accept: (door) => orErrno(accept4(door, null, null, NONBLOCKING)),
     connect(to) {
@@ -188,6 +198,34 @@ function textOf(address: Uint8Array): string {
   return Buffer.from(ip)
     .toString('hex')
     .replace(/(.{4})(?=.)/g, '$1:');
+}
+
+/** A pipe; where the kernel refuses it its full size, a smaller one serves as well. */
+function createDuct(): Duct | null {
+  const ends = new Int32Array(2);
+  if (makePipe(ends, NONBLOCKING) < 0) return null;
+  const [exit = -1, entry = -1] = ends;
+  controlFd(entry, F_SETPIPE_SZ, DUCT_BYTES);
+  let held = 0;
+  return {
+    get held() {
+      return held;
+    },
+    fill(from) {
+      const count = orErrno(splice(from, entry, DUCT_BYTES, SPLICE_MOVE_NONBLOCK));
+      if (count > 0) held += count;
+      return count;
+    },
+    drain(to) {
+      const count = orErrno(splice(exit, to, held, SPLICE_MOVE_NONBLOCK));
+      if (count > 0) held -= count;
+      return count;
+    },
+    close() {
+      closeFd(entry);
+      closeFd(exit);
+    },
+  };
 }
 
 /** epoll(7); the tag travels in the upper half of the event's data. */

@@ -38,6 +38,7 @@ describe('simulation', () => {
     [1700, 'a process killed while it drops a VIP that lost its fence'],
     [4589, 'a late heartbeat of an older term, echoed as a round of a newer one'],
     [4717, 'a joiner that was removed and asks for ever'],
+    [46703, 'a removal of the leader, asked for in the faults and taken to be over'],
   ] as const) {
     test(`seed ${seed}, which found ${found}`, async () => {
       assert.equal((await simulate(seed)).failure, null);

@@ -1,6 +1,8 @@
 /** The userspace proxy on real sockets: what a client sees, whatever the backends do. */
 import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import * as net from 'node:net';
 import { suite, test } from 'node:test';
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
@@ -116,7 +118,8 @@ suite('a proxied connection', () => {
 
   test('slows a backend down to the pace of its client, and loses nothing', async () => {
     const total = 64 * 1024 * 1024;
-    const chunk = Buffer.alloc(64 * 1024, 7);
+    const chunk = randomBytes(64 * 1024);
+    const [said, heard] = [createHash('sha256'), createHash('sha256')];
     const { backend, accepted } = listening('a');
     await withProxy([backend], async (proxy) => {
       const client = await proxy.connect();
@@ -129,7 +132,9 @@ suite('a proxied connection', () => {
       const pour = (): void => {
         while (written < total) {
           written += chunk.length;
-          if (!there.write(chunk)) {
+          chunk.writeUInt32LE(written);
+          said.update(chunk);
+          if (!there.write(Buffer.from(chunk))) {
             blocked.resolve();
             return void there.once('drain', pour);
           }
@@ -146,9 +151,41 @@ suite('a proxied connection', () => {
 
       assert.ok(written < total / 2, `${written} bytes left the backend for a client that sleeps`);
       let read = 0;
-      for await (const part of client) read += (part as Buffer).length;
+      for await (const part of client) {
+        read += (part as Buffer).length;
+        heard.update(part as Buffer);
+      }
       assert.equal(read, written);
       assert.equal(read, total);
+      assert.equal(heard.digest('hex'), said.digest('hex'), 'byte for byte');
+    });
+  });
+
+  test('may sleep on what it asked for, and takes nothing along when it goes', async () => {
+    const { backend, accepted } = listening('a');
+    await withProxy([backend], async (proxy) => {
+      const descriptors = (): number => readdirSync('/proc/self/fd').length;
+      const before = descriptors();
+      const much = Buffer.alloc(32 * 1024 * 1024);
+      const pairs: { readonly client: net.Socket; readonly there: net.Socket }[] = [];
+      for (let i = 0; i < 3; i++) {
+        const client = await proxy.connect();
+        const server = accepted();
+        client.pause();
+        client.write('go');
+        const there = await server;
+        there.write(much);
+        pairs.push({ client, there });
+      }
+      // Its two sockets on this side, two on that one, and a duct.
+      while (descriptors() < before + 6 * pairs.length) await turn();
+
+      for (const { client, there } of pairs) {
+        client.resetAndDestroy();
+        assert.equal(await errorOf(there), 'ECONNRESET');
+      }
+      await proxy.report(({ clients }) => clients === 0);
+      assert.ok(descriptors() <= before + 2 * pairs.length, 'no more than spare ducts');
     });
   });
 
