@@ -9,7 +9,8 @@ import type { Fd } from './sockets.ts';
 
 /** What the thread is started with. */
 export interface CarrierThreadData {
-  readonly wakeupFd: Fd;
+  /** Of linux/wakeup.ts. */
+  readonly wakeup: { readonly fd: Fd; readonly rung: SharedArrayBuffer };
   readonly maxConnections: number;
 }
 

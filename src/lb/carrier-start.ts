@@ -14,7 +14,7 @@ export interface CarrierOptions {
 
 export function startCarrier({ maxConnections, onEnd }: CarrierOptions): CarrierThread {
   const wakeup = new Wakeup();
-  const workerData: CarrierThreadData = { wakeupFd: wakeup.fd, maxConnections };
+  const workerData: CarrierThreadData = { wakeup: wakeup.ends, maxConnections };
   const thread = new Worker(entry(), { workerData });
   let isAsked = false;
   thread.on('error', (error) => onEnd(describeError(error)));

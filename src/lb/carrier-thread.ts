@@ -19,16 +19,17 @@ import type { ToCarrier } from './carrier-protocol.ts';
 /** Nothing needs it: whoever wants something wakes the thread. */
 const MAX_SLEEP_MS = 60_000;
 
-function main(port: MessagePort, { wakeupFd, maxConnections }: CarrierThreadData): void {
+function main(port: MessagePort, { wakeup: ends, maxConnections }: CarrierThreadData): void {
   const sockets = createStreamSockets();
   const poller = sockets.createPoller();
-  const wakeup = new Wakeup(wakeupFd);
-  poller.watchDoor(wakeup.fd, 0);
+  const wakeup = new Wakeup(ends);
+  poller.watchDoor(ends.fd, 0);
   const carrier = new Carrier(poller, {
     clock: systemClock(),
     sockets,
     maxConnections,
     tell: (message) => port.postMessage(message),
+    woken: () => wakeup.note(),
   });
   const obey = (message: ToCarrier): boolean => {
     switch (message.kind) {
@@ -60,8 +61,8 @@ function main(port: MessagePort, { wakeupFd, maxConnections }: CarrierThreadData
   };
   for (;;) {
     // Before any client is looked at: what was decided before it came counts for it.
-    wakeup.clear();
-    for (let next = receiveMessageOnPort(port); next !== undefined; ) {
+    let next = wakeup.rang() ? receiveMessageOnPort(port) : undefined;
+    while (next !== undefined) {
       if (!obey(next.message as ToCarrier)) return;
       next = receiveMessageOnPort(port);
     }

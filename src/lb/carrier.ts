@@ -63,6 +63,8 @@ export interface CarrierParts {
   readonly sockets: StreamSockets;
   readonly maxConnections: number;
   readonly tell: (message: FromCarrier) => void;
+  /** The poller tells of a descriptor that is no socket of the carrier's. */
+  readonly woken: () => void;
 }
 
 /** One backend of a lane, for as long as it is planned or connected. */
@@ -198,7 +200,8 @@ export class Carrier {
       if (tag === DOOR_TAG) {
         // Also of doors that are closed: until a program that is being started has let go of them.
         const lane = this.#doors.get(fd);
-        if (lane !== undefined) this.#accept(lane, fd);
+        if (lane === undefined) this.#parts.woken();
+        else this.#accept(lane, fd);
       } else if (this.#tags[fd] === tag) {
         this.#moved(defined(this.#links[fd], 'a link'), fd, readiness);
       }
