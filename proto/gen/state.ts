@@ -125,6 +125,26 @@ export namespace Scheduler {
   export type UNRECOGNIZED = typeof Scheduler.UNRECOGNIZED;
 }
 
+/** How packets reach a backend. */
+export const ForwardMode = {
+  /** UNSPECIFIED - As written before format 5: translated. */
+  UNSPECIFIED: 0,
+  MASQUERADE: 1,
+  DIRECT: 2,
+  TUNNEL: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ForwardMode = typeof ForwardMode[keyof typeof ForwardMode];
+
+export namespace ForwardMode {
+  export type UNSPECIFIED = typeof ForwardMode.UNSPECIFIED;
+  export type MASQUERADE = typeof ForwardMode.MASQUERADE;
+  export type DIRECT = typeof ForwardMode.DIRECT;
+  export type TUNNEL = typeof ForwardMode.TUNNEL;
+  export type UNRECOGNIZED = typeof ForwardMode.UNRECOGNIZED;
+}
+
 export const HealthCheckType = { UNSPECIFIED: 0, TCP: 1, HTTP: 2, HTTPS: 3, NONE: 4, UNRECOGNIZED: -1 } as const;
 
 export type HealthCheckType = typeof HealthCheckType[keyof typeof HealthCheckType];
@@ -344,7 +364,11 @@ export interface Frontend {
     | HealthCheck
     | undefined;
   /** Absent where nothing is said. Since format 4. */
-  http: Http | undefined;
+  http:
+    | Http
+    | undefined;
+  /** New connections go to the backend on the holder's own host while it may be chosen. Since format 5. */
+  prefersLocal: boolean;
 }
 
 /** What the data path http does beyond balancing. */
@@ -377,6 +401,8 @@ export interface StaticBackend {
   port: number;
   weight: number;
   draining: boolean;
+  /** Since format 5. */
+  mode: ForwardMode;
 }
 
 export interface HealthCheck {
@@ -2318,6 +2344,7 @@ function createBaseFrontend(): Frontend {
     staticBackends: [],
     healthCheck: undefined,
     http: undefined,
+    prefersLocal: false,
   };
 }
 
@@ -2355,6 +2382,9 @@ export const Frontend: MessageFns<Frontend> = {
     }
     if (message.http !== undefined) {
       Http.encode(message.http, writer.uint32(90).fork()).join();
+    }
+    if (message.prefersLocal !== false) {
+      writer.uint32(96).bool(message.prefersLocal);
     }
     return writer;
   },
@@ -2458,6 +2488,14 @@ export const Frontend: MessageFns<Frontend> = {
             }
 
             message.http = Http.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.prefersLocal = reader.bool();
             continue;
           }
         }
@@ -2667,7 +2705,7 @@ export const TlsTrust: MessageFns<TlsTrust> = {
 };
 
 function createBaseStaticBackend(): StaticBackend {
-  return { address: "", port: 0, weight: 0, draining: false };
+  return { address: "", port: 0, weight: 0, draining: false, mode: 0 };
 }
 
 export const StaticBackend: MessageFns<StaticBackend> = {
@@ -2683,6 +2721,9 @@ export const StaticBackend: MessageFns<StaticBackend> = {
     }
     if (message.draining !== false) {
       writer.uint32(32).bool(message.draining);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(40).int32(message.mode);
     }
     return writer;
   },
@@ -2730,6 +2771,14 @@ export const StaticBackend: MessageFns<StaticBackend> = {
             }
 
             message.draining = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mode = reader.int32() as any;
             continue;
           }
         }

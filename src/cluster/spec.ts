@@ -20,6 +20,8 @@ export interface StaticBackend {
   readonly port: number;
   readonly weight: number;
   readonly draining: boolean;
+  /** Translated, or left as they are: to the backend's MAC, or in packets of their own. */
+  readonly mode: 'masquerade' | 'direct' | 'tunnel';
 }
 
 export interface HealthCheckSpec {
@@ -62,6 +64,8 @@ export interface FrontendSpec {
   readonly protocol: 'tcp' | 'udp';
   readonly dataPath: 'auto' | 'nftables' | 'ipvs' | 'proxy' | 'http' | 'none';
   readonly scheduler: 'round-robin' | 'weighted' | 'least-connections' | 'source-hash';
+  /** `local`: new connections go to the holder's own backend while it may be chosen. */
+  readonly prefer: 'any' | 'local';
   readonly backends: {
     /** Every member that is not a witness serves on this port; null for none. */
     readonly members: { readonly port: number } | null;

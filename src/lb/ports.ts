@@ -38,6 +38,12 @@ export interface HttpOptions {
   } | null;
 }
 
+/** `local`: this host's own backend gets every new connection while it may be chosen. */
+export type Preference = 'any' | 'local';
+
+/** How packets reach a backend: translated, or (ipvs, static backends only) untranslated. */
+export type ForwardMode = 'masquerade' | 'direct' | 'tunnel';
+
 export interface DesiredBackend {
   readonly name: string;
   readonly address: string;
@@ -45,6 +51,7 @@ export interface DesiredBackend {
   readonly weight: number;
   /** Takes no new connection; those it has go on. */
   readonly draining: boolean;
+  readonly mode: ForwardMode;
 }
 
 export interface DesiredFrontend {
@@ -54,6 +61,7 @@ export interface DesiredFrontend {
   readonly protocol: Protocol;
   readonly dataPath: DataPath;
   readonly scheduler: Scheduler;
+  readonly prefer: Preference;
   readonly backends: readonly DesiredBackend[];
   readonly healthCheck: HealthCheck;
   /** For the data path `http`; null where nothing was said. */
@@ -133,8 +141,7 @@ export interface ForwardBackend {
   readonly port: number;
   /** Share of new connections, for the weighted schedulers. */
   readonly weight: number;
-  /** How packets reach it: translated, or (ipvs, static backends only) untranslated. */
-  readonly mode: 'masquerade' | 'direct' | 'tunnel';
+  readonly mode: ForwardMode;
 }
 
 /** What one VIP:port does with a new connection. */
@@ -153,6 +160,8 @@ export interface ForwardCount {
   readonly backend: string;
   /** Open now. */
   readonly connections: number;
+  /** Ever led to it; begins anew with what counts it, which may go and come back. */
+  readonly total: number;
 }
 
 /** Forwards VIP traffic in the kernel; declarative and idempotent. Acts only where the VIP is. */

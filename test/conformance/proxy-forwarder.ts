@@ -126,10 +126,12 @@ function assignmentOf(plan: ForwardPlan): Assignment {
   return {
     carries: true,
     preferredPort: 0,
+    favoured: [],
     frontend: {
       ...plan,
       dataPath: 'proxy',
-      backends: plan.backends.map(({ mode: _, ...backend }) => ({ ...backend, draining: false })),
+      prefer: 'any',
+      backends: plan.backends.map((backend) => ({ ...backend, draining: false })),
       healthCheck: {
         ...{ type: 'none', path: '/', intervalMs: 1_000, timeoutMs: 1_000, rise: 2, fall: 2 },
         ...{ expectStatus: 200, caFile: null, systemTrust: false, serverName: null },
@@ -176,8 +178,8 @@ class LaneWatch {
 
   counts(): ForwardCount[] {
     return [...this.#counts].flatMap(([lane, { backends }]) =>
-      [...backends].map(([backend, { open }]) => ({
-        ...{ frontend: String(lane), backend, connections: open },
+      [...backends].map(([backend, { open, total }]) => ({
+        ...{ frontend: String(lane), backend, connections: open, total },
       })),
     );
   }

@@ -10,7 +10,7 @@ import { type ParsedDocument, parseSpecDocument } from '../../../src/cluster/spe
 
 const options = {
   unsupportedDataPath: ({ dataPath }: { dataPath: string }) =>
-    dataPath === 'ipvs' ? 'ipvs is not in this build' : null,
+    dataPath === 'nftables' ? 'nftables is not in this build' : null,
 };
 
 function parse(document: unknown): ParsedDocument {
@@ -132,8 +132,8 @@ const refusals: readonly {
   },
   {
     name: 'a data path that this build has not',
-    document: withFrontend({ dataPath: 'ipvs' }),
-    want: ['spec.frontends[0].dataPath: ipvs is not in this build'],
+    document: withFrontend({ dataPath: 'nftables' }),
+    want: ['spec.frontends[0].dataPath: nftables is not in this build'],
   },
   {
     name: 'UDP through an HTTP proxy',
@@ -203,6 +203,53 @@ const refusals: readonly {
     name: 'encrypted backends without a word on whom to believe',
     document: withFrontend({ port: 443, dataPath: 'http', http: { backendTls: {} } }),
     want: ['spec.frontends[0].http.backendTls: must have caFile or trust'],
+  },
+  {
+    name: 'packets left untranslated where they cannot be',
+    document: withFrontend({
+      backends: {
+        static: [
+          { ...backend, mode: 'direct' },
+          { ...backend, port: 6444, mode: 'tunnel' },
+          { ...backend, port: 6445, mode: 'nat' },
+        ],
+      },
+    }),
+    want: [
+      'spec.frontends[0].backends.static[2].mode: must be one of masquerade, direct, tunnel (is nat)',
+    ],
+  },
+  {
+    name: 'packets left untranslated by another path than ipvs, or to another port',
+    document: withFrontend({
+      backends: {
+        static: [
+          { ...backend, mode: 'direct' },
+          { ...backend, port: 6444, mode: 'tunnel' },
+        ],
+      },
+    }),
+    want: [
+      'spec.frontends[0].backends.static[0].mode: direct contradicts ' +
+        'spec.frontends[0].dataPath: auto; only ipvs leaves packets untranslated',
+      'spec.frontends[0].backends.static[1].mode: tunnel contradicts ' +
+        'spec.frontends[0].dataPath: auto; only ipvs leaves packets untranslated',
+      'spec.frontends[0].backends.static[1].port: must be 6443, the port of spec.frontends[0], ' +
+        'because by tunnel packets keep it (is 6444)',
+    ],
+  },
+  {
+    name: 'a preference where nothing is balanced',
+    document: withFrontend({ prefer: 'local', dataPath: 'none' }),
+    want: [
+      'spec.frontends[0].prefer: local contradicts spec.frontends[0].dataPath: none, ' +
+        'by which nothing is balanced',
+    ],
+  },
+  {
+    name: 'a preference that nobody knows',
+    document: withFrontend({ prefer: 'near' }),
+    want: ['spec.frontends[0].prefer: must be one of any, local (is near)'],
   },
   {
     name: 'a backend that is the frontend itself',
@@ -281,6 +328,7 @@ test('parseSpecDocument() fills every default', () => {
         protocol: 'tcp',
         dataPath: 'auto',
         scheduler: 'round-robin',
+        prefer: 'any',
         backends: { members: null, drainedMembers: [], static: [] },
         healthCheck: {
           type: 'https',
@@ -319,6 +367,7 @@ const rich = parse({
       {
         ...frontend,
         scheduler: 'weighted',
+        prefer: 'local',
         backends: {
           members: { port: 6444 },
           drainedMembers: ['n2'],
@@ -330,6 +379,14 @@ const rich = parse({
         healthCheck: { type: 'https', caFile: '/etc/ca.crt', interval: '2s', expectStatus: 204 },
       },
       { name: 'dns', vip: 'fd00::64', port: 53, protocol: 'udp' },
+      {
+        ...{ name: 'direct', vip: '10.0.0.100', port: 6445, dataPath: 'ipvs' },
+        backends: {
+          static: ['masquerade', 'direct', 'tunnel'].map((mode, index) => ({
+            ...{ address: `10.0.0.3${index}`, port: 6445, mode },
+          })),
+        },
+      },
       {
         ...{ name: 'dashboard', vip: '10.0.0.100', port: 443, dataPath: 'http' },
         healthCheck: { trust: 'system', serverName: 'dashboard.example' },

@@ -71,6 +71,7 @@ class World implements WorkerHost, Steering {
       trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
       connects: async () => true,
     },
+    localAddresses: () => new Set(),
   });
 
   spawn(): WorkerProcess {
@@ -118,6 +119,7 @@ const NODE: DesiredBackend = {
   port: 6443,
   weight: 1,
   draining: false,
+  mode: 'masquerade',
 };
 
 function report(
@@ -165,7 +167,7 @@ suite('LbController', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 0, favoured: [] }],
       },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
@@ -207,7 +209,7 @@ suite('LbController', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 0, favoured: [] }],
       },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
@@ -282,7 +284,7 @@ suite('a lost worker', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 40_000, favoured: [] }],
       },
     ]);
     world.worker.exit('was ended by SIGSEGV');

@@ -13,7 +13,14 @@ import {
 } from '../../../src/lb/protocol.ts';
 import { frontendOf } from './world.ts';
 
-const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+const BACKEND = {
+  name: 'n1',
+  address: '10.0.0.11',
+  port: 6443,
+  weight: 1,
+  draining: false,
+  mode: 'masquerade',
+} as const;
 
 const HEALTH: Health = { ...UNKNOWN, verdict: 'down', misses: 2, gone: true };
 
@@ -42,7 +49,9 @@ const TO_WORKER: readonly ToWorker[] = [
   {
     kind: 'assign',
     leads: false,
-    assignments: [{ frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000 }],
+    assignments: [
+      { frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000, favoured: ['n1'] },
+    ],
   },
   { kind: 'release', address: '10.0.0.100' },
   { kind: 'drain', graceMs: 0 },

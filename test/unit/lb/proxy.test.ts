@@ -287,6 +287,43 @@ suite('a backend that refuses connections', () => {
   });
 });
 
+suite('a favoured backend', () => {
+  const [first, second, third] = ['a', 'b', 'c'].map((name) => new Backend(name));
+  assert.ok(first && second && third);
+
+  test('gets every connection, until it refuses: then the others, and nobody is lost', async () => {
+    await withProxy(
+      [first, second, third],
+      async (proxy) => {
+        await proxy.states('up', 'up', 'up');
+        proxy.assign(proxy.frontend, ['b']);
+        const before = await askTimes(proxy, 20);
+
+        second.stop();
+        const after = await askTimes(proxy, 20);
+
+        assert.deepEqual(before, { b: 20 });
+        assert.deepEqual(Object.keys(after).sort(), ['a', 'c']);
+        assert.equal((after.a ?? 0) + (after.c ?? 0), 20, 'nobody was let down');
+        await proxy.states('up', 'down', 'up');
+        await second.start();
+        await proxy.states('up', 'up', 'up');
+        assert.deepEqual(await askTimes(proxy, 20), { b: 20 });
+      },
+      { healthCheck: TCP_CHECK },
+    );
+  });
+});
+
+async function askTimes(proxy: Balance, times: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (let i = 0; i < times; i++) {
+    const name = await proxy.ask();
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}
+
 suite('established connections', () => {
   test('are reset when connections to their backend are refused `fall` times', async () => {
     const a = listening('a');
@@ -357,7 +394,7 @@ suite('a backend that does not answer', () => {
 
   test('costs one client a moment, and the clients after it nothing', async () => {
     const { port, end } = await silentPort();
-    const silent = { name: 'a', address: '127.0.0.1', port, weight: 1, draining: false };
+    const silent = new Backend('a').desired({ port });
     const b = new Backend('b');
     const durations: number[] = [];
     await withProxy([b], async (proxy) => {
@@ -424,7 +461,7 @@ suite('with no backend that accepts TCP', () => {
       const server = accepted();
       client.write('x');
       const there = await server;
-      proxy.assign(frontendOf([{ ...dead, weight: 1, draining: false }]));
+      proxy.assign(frontendOf([backend.desired(dead)]));
       await proxy.report((report) => !report.serving);
       there.end('still here');
 

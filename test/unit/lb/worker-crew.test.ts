@@ -10,7 +10,14 @@ import { WorkerCrew } from '../../../src/lb/worker-crew.ts';
 import { ManualClock } from './manual-clock.ts';
 import { frontendOf } from './world.ts';
 
-const NODE = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+const NODE = {
+  name: 'n1',
+  address: '10.0.0.11',
+  port: 6443,
+  weight: 1,
+  draining: false,
+  mode: 'masquerade',
+} as const;
 const API = frontendOf([NODE]);
 
 class FakeWorker implements WorkerProcess {
@@ -77,7 +84,8 @@ class World {
   });
 
   assign(): void {
-    this.crew.assign([{ frontend: API, carries: this.carries, preferredPort: 0 }]);
+    const base = { frontend: API, preferredPort: 0, favoured: [] };
+    this.crew.assign([{ ...base, carries: this.carries }]);
   }
 
   worker(index: number): FakeWorker {

@@ -83,6 +83,7 @@ export class Backend {
       port: this.port,
       weight: 1,
       draining: false,
+      mode: 'masquerade',
       ...more,
     };
   }
@@ -115,7 +116,7 @@ export class HttpBackend {
 
   desired(): DesiredBackend {
     const { port } = this.#server.address() as net.AddressInfo;
-    return { name: this.name, address: HOST, port, weight: 1, draining: false };
+    return { name: this.name, address: HOST, port, weight: 1, draining: false, mode: 'masquerade' };
   }
 }
 
@@ -130,6 +131,7 @@ export function frontendOf(
     protocol: 'tcp',
     dataPath: 'proxy',
     scheduler: 'round-robin',
+    prefer: 'any',
     backends,
     healthCheck: TCP_CHECK,
     http: null,
@@ -147,10 +149,12 @@ export interface BalanceOptions {
 /** A balancer in this process, with one frontend. */
 export class Balance {
   readonly #balancer: Balancer;
+  readonly frontend: DesiredFrontend;
   readonly #waiting = new Set<() => void>();
   #reports: readonly FrontendReport[] = [];
 
   constructor(frontend: DesiredFrontend, options: BalanceOptions = {}) {
+    this.frontend = frontend;
     this.#balancer = new Balancer({
       clock: systemClock(),
       random: prng(1),
@@ -178,8 +182,8 @@ export class Balance {
     this.assign(frontend);
   }
 
-  assign(frontend: DesiredFrontend): void {
-    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }], true);
+  assign(frontend: DesiredFrontend, favoured: readonly string[] = []): void {
+    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0, favoured }], true);
   }
 
   release(address: string): void {
