@@ -250,16 +250,16 @@ export class LbController {
   #isCarried({ name }: DesiredFrontend): boolean {
     const path = this.#pathOf(name);
     if (isUserspace(path)) return true;
-    return isKernel(path) && this.#steered.has(name) && !this.#kernel.stands(name);
+    return isKernel(path) && this.#steered.has(name) && this.#kernel.standing(name) === null;
   }
 
   /** The path in the kernel on which it is, or from which the proxy has not taken over yet. */
   #kindOf({ name }: DesiredFrontend): Forwarder['kind'] | null {
     const path = this.#pathOf(name);
     if (isKernel(path)) return path;
-    if (!isUserspace(path) || !this.#kernel.stands(name)) return null;
+    if (!isUserspace(path)) return null;
     const isTakenOver = this.#steered.has(name) && this.#reports.get(name)?.serving === true;
-    return isTakenOver ? null : 'nftables';
+    return isTakenOver ? null : this.#kernel.standing(name);
   }
 
   /** @param anew the worker knows nothing yet */

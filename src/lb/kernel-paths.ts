@@ -77,9 +77,10 @@ export class KernelPaths implements HostPaths {
     for (const [kind, forwarding] of this.#forwardings) forwarding.want(plans.get(kind) ?? []);
   }
 
-  /** Whether connections to this frontend are forwarded, whatever the plan. */
-  stands(frontend: string): boolean {
-    return [...this.#forwardings.values()].some((each) => each.stands(frontend));
+  /** The path by which connections to this frontend go, whatever is wanted; or null. */
+  standing(frontend: string): Kind | null {
+    const found = [...this.#forwardings].find(([, forwarding]) => forwarding.stands(frontend));
+    return found?.[0] ?? null;
   }
 
   error(kind: Kind): string | null {

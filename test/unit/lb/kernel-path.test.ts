@@ -27,12 +27,16 @@ const BACKENDS: readonly DesiredBackend[] = ['n1', 'n2', 'n3'].map((name, index)
 }));
 
 class FakeForwarder implements Forwarder {
-  readonly kind = 'nftables';
+  readonly kind: Forwarder['kind'];
   readonly log: string[] = [];
   plans: readonly ForwardPlan[] = [];
   error: string | null = null;
   missing: string | null = null;
   open: readonly ForwardCount[] = [];
+
+  constructor(kind: Forwarder['kind']) {
+    this.kind = kind;
+  }
 
   unavailable(): string | null {
     return this.missing;
@@ -65,7 +69,8 @@ class FakeForwarder implements Forwarder {
 
 class World {
   readonly clock = new ManualClock();
-  readonly forwarder = new FakeForwarder();
+  readonly forwarder = new FakeForwarder('nftables');
+  readonly virtualServers = new FakeForwarder('ipvs');
   readonly inbox: ToWorker[] = [];
   redirects: readonly Redirect[] = [];
   fault: string | null = null;
@@ -85,7 +90,7 @@ class World {
       clear: async () => undefined,
     },
     kernel: {
-      forwarders: [this.forwarder],
+      forwarders: [this.forwarder, this.virtualServers],
       trial: {
         isRemote: (address) => address !== BACKENDS[0]?.address,
         run: async () => this.fault,
@@ -328,6 +333,25 @@ suite('dataPath auto', () => {
 
     assert.equal(world.redirects.length, 1);
     assert.equal(world.chosen, null);
+  });
+
+  test('virtual servers stand until the proxy serves, and nothing else takes their place', async () => {
+    const world = new World();
+    const before = frontendOf(BACKENDS, { dataPath: 'ipvs' });
+    await world.begin(before);
+    await world.report(before);
+    await world.clock.advance(10);
+    assert.equal(world.virtualServers.plans.length, 1);
+    const after = frontendOf(BACKENDS, { dataPath: 'proxy' });
+    world.controller.set({ frontends: [after] });
+    await world.clock.advance(10);
+
+    assert.equal(world.virtualServers.plans.length, 1, 'the proxy does not serve yet');
+    assert.equal(world.forwarder.plans.length, 0);
+    await world.report(after);
+    await world.clock.advance(10);
+    assert.equal(world.redirects.length, 1);
+    assert.equal(world.virtualServers.plans.length, 0);
   });
 
   test('stays with the proxy where the only backend is this host', async () => {
