@@ -169,6 +169,10 @@ class Agent {
         connects: async ({ address, port }) =>
           (await connectOnce(clock, address, port, DIRECT_CONNECT_MS)) === null,
       },
+      localAddresses: () => {
+        const all = this.#table.links().flatMap(({ addresses }) => addresses);
+        return new Set(all.map(({ address }) => address));
+      },
     });
     this.#duties = this.#newDuties();
     this.#node = this.#newNode();

@@ -344,7 +344,11 @@ export interface Frontend {
     | HealthCheck
     | undefined;
   /** Absent where nothing is said. Since format 4. */
-  http: Http | undefined;
+  http:
+    | Http
+    | undefined;
+  /** New connections go to the backend on the holder's own host while it may be chosen. Since format 5. */
+  prefersLocal: boolean;
 }
 
 /** What the data path http does beyond balancing. */
@@ -2318,6 +2322,7 @@ function createBaseFrontend(): Frontend {
     staticBackends: [],
     healthCheck: undefined,
     http: undefined,
+    prefersLocal: false,
   };
 }
 
@@ -2355,6 +2360,9 @@ export const Frontend: MessageFns<Frontend> = {
     }
     if (message.http !== undefined) {
       Http.encode(message.http, writer.uint32(90).fork()).join();
+    }
+    if (message.prefersLocal !== false) {
+      writer.uint32(96).bool(message.prefersLocal);
     }
     return writer;
   },
@@ -2458,6 +2466,14 @@ export const Frontend: MessageFns<Frontend> = {
             }
 
             message.http = Http.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.prefersLocal = reader.bool();
             continue;
           }
         }

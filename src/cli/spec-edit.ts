@@ -16,6 +16,7 @@ export interface NewFrontend {
   readonly protocol: FrontendSpec['protocol'];
   readonly dataPath: FrontendSpec['dataPath'];
   readonly scheduler: FrontendSpec['scheduler'];
+  readonly prefer: FrontendSpec['prefer'];
   /** Port of every member; null for no member backends. */
   readonly memberPort: number | null;
   readonly healthCheck: HealthCheckSpec;
@@ -59,9 +60,9 @@ export function removeVip(address: string): SpecEdit {
 export function addFrontend(wanted: NewFrontend): SpecEdit {
   return (spec) => {
     const vip = wanted.vip ?? onlyVip(spec);
-    const { name, port, protocol, dataPath, scheduler, healthCheck } = wanted;
+    const { name, port, protocol, dataPath, scheduler, prefer, healthCheck } = wanted;
     const frontend: FrontendSpec = {
-      ...{ name, vip, port, protocol, dataPath, scheduler },
+      ...{ name, vip, port, protocol, dataPath, scheduler, prefer },
       backends: {
         members: wanted.memberPort === null ? null : { port: wanted.memberPort },
         drainedMembers: [],

@@ -39,6 +39,7 @@ export interface FrontendDuty {
   readonly protocol: FrontendSpec['protocol'];
   readonly dataPath: FrontendSpec['dataPath'];
   readonly scheduler: FrontendSpec['scheduler'];
+  readonly prefer: FrontendSpec['prefer'];
   readonly backends: readonly BackendDuty[];
   readonly healthCheck: HealthCheckSpec;
   readonly http: Pick<HttpSpec, 'tls' | 'backendTls'> | null;

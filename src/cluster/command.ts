@@ -73,10 +73,16 @@ export type CommandResult =
 
 /** The lowest format version that understands `command`. */
 export function commandFormat(command: Command): number {
+  if (command.type === 'set-spec' && needsFormat5(command.spec)) return 5;
   if (command.type === 'set-spec' && needsFormat4(command.spec)) return 4;
   if (command.type === 'set-spec' && needsFormat3(command.spec)) return 3;
   if (command.type === 'set-member') return 2;
   return command.type === 'add-member' && command.replaces !== undefined ? 2 : 1;
+}
+
+/** Older programs would spread what is to stay on one host. */
+function needsFormat5({ frontends }: Spec): boolean {
+  return frontends.some(({ prefer }) => prefer === 'local');
 }
 
 /** Older programs would carry TLS unopened, and verify against nothing. */

@@ -82,6 +82,7 @@ export function specToProto(spec: Spec): pb.Spec {
       protocol: protocols[frontend.protocol],
       dataPath: dataPaths[frontend.dataPath],
       scheduler: schedulers[frontend.scheduler],
+      prefersLocal: frontend.prefer === 'local',
       membersPort: frontend.backends.members?.port ?? 0,
       drainedMembers: [...frontend.backends.drainedMembers],
       staticBackends: frontend.backends.static.map((backend) => ({ ...backend })),
@@ -114,6 +115,7 @@ export function specFromProto(spec: pb.Spec): Spec {
       protocol: wordOf(protocols, frontend.protocol, 'protocol'),
       dataPath: wordOf(dataPaths, frontend.dataPath, 'data path'),
       scheduler: wordOf(schedulers, frontend.scheduler, 'scheduler'),
+      prefer: frontend.prefersLocal ? 'local' : 'any',
       backends: {
         members: frontend.membersPort === 0 ? null : { port: frontend.membersPort },
         drainedMembers: frontend.drainedMembers,

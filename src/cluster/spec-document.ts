@@ -54,6 +54,7 @@ function frontendBody(frontend: FrontendSpec): Readonly<Record<string, unknown>>
     protocol: frontend.protocol,
     dataPath: frontend.dataPath,
     scheduler: frontend.scheduler,
+    ...(frontend.prefer === 'any' ? {} : { prefer: frontend.prefer }),
     backends: {
       ...(members === null ? {} : { members: { port: members.port } }),
       ...(drainedMembers.length === 0 ? {} : { drainedMembers }),
@@ -136,6 +137,7 @@ export function defaultSpec(init: DefaultSpecInit): Spec {
         protocol: 'tcp' as const,
         dataPath: 'auto' as const,
         scheduler: 'round-robin' as const,
+        prefer: 'any' as const,
         backends: { members: { port: backendPort }, drainedMembers: [], static: [] },
         healthCheck: { ...defaultHealthCheck, type: check },
         http: null,

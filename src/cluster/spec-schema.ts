@@ -158,6 +158,7 @@ const frontendSchema = z.strictObject({
   scheduler: z
     .enum(['round-robin', 'weighted', 'least-connections', 'source-hash'])
     .default('round-robin'),
+  prefer: z.enum(['any', 'local']).default('any'),
   backends: z
     .strictObject({
       members: z.strictObject({ port }).optional(),
@@ -228,6 +229,11 @@ function frontendProblems(
   if (unsupported !== null) problems.push(`${path}.dataPath: ${unsupported}`);
   if (frontend.protocol === 'udp' && frontend.dataPath === 'http') {
     problems.push(`${path}.dataPath: http contradicts ${path}.protocol: udp`);
+  }
+  if (frontend.prefer === 'local' && frontend.dataPath === 'none') {
+    problems.push(
+      `${path}.prefer: local contradicts ${path}.dataPath: none, by which nothing is balanced`,
+    );
   }
   const { static: fixed, drainedMembers, members } = frontend.backends;
   problems.push(

@@ -62,6 +62,8 @@ export interface FrontendSpec {
   readonly protocol: 'tcp' | 'udp';
   readonly dataPath: 'auto' | 'nftables' | 'ipvs' | 'proxy' | 'http' | 'none';
   readonly scheduler: 'round-robin' | 'weighted' | 'least-connections' | 'source-hash';
+  /** `local`: new connections go to the holder's own backend while it may be chosen. */
+  readonly prefer: 'any' | 'local';
   readonly backends: {
     /** Every member that is not a witness serves on this port; null for none. */
     readonly members: { readonly port: number } | null;

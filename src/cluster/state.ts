@@ -9,7 +9,7 @@ import type { Spec } from './spec.ts';
  * The newest format of commands and state that this program understands. Raised whenever an older
  * program would misread what this one writes.
  */
-export const formatVersion = 4;
+export const formatVersion = 5;
 
 /** A cluster serves one control plane: more hosts than this are a mistake, not a need. */
 export const maxMembers = 16;

@@ -29,6 +29,7 @@ import type {
   Steering,
   WorkerHost,
 } from './ports.ts';
+import { favouredBy, type HomeAddresses, preferenceInWords, preferring } from './preference.ts';
 import type { FrontendReport } from './protocol.ts';
 import { Tally } from './tally.ts';
 import { Upkeep } from './upkeep.ts';
@@ -43,6 +44,8 @@ export interface LbControllerParts {
   readonly workerCount: number;
   readonly steering: Steering;
   readonly kernel: KernelParts;
+  /** The addresses of this host now. */
+  readonly localAddresses: () => HomeAddresses;
 }
 
 export class LbController {
@@ -50,6 +53,7 @@ export class LbController {
   readonly #link: WorkerCrew;
   readonly #steering: Upkeep<Redirect>;
   readonly #kernel: KernelPaths;
+  readonly #localAddresses: () => HomeAddresses;
   readonly #tally = new Tally();
   readonly #listeners = new Set<() => void>();
   /** The local port of each frontend, kept while it is desired: the next worker takes it over. */
@@ -58,11 +62,16 @@ export class LbController {
   readonly #known = new Set<string>();
   #desired: LbDesired = { frontends: [] };
   #endpoints: ReadonlySet<string> = new Set();
+  /** This host's own addresses, as long as somebody prefers what is at home. */
+  #home: HomeAddresses = new Set();
   /** The path in force of each desired frontend. */
   #paths: ReadonlyMap<string, ResolvedDataPath> = new Map();
   /** The frontends whose redirect stands. */
   #steered: ReadonlySet<string> = new Set();
-  /** What was last wanted of the kernel for each frontend: it outlives the worker that judged. */
+  /**
+   * Who may be chosen in the kernel for each frontend, whomever it prefers: it outlives the worker
+   * that judged.
+   */
   readonly #plans = new Map<string, ForwardPlan>();
   /** Backends whose established connections were ended, as `frontend backend`. */
   readonly #gone = new Set<string>();
@@ -79,6 +88,7 @@ export class LbController {
 
   constructor(parts: LbControllerParts) {
     this.#clock = parts.clock;
+    this.#localAddresses = parts.localAddresses;
     this.#absence = 'the proxy worker is starting';
     this.#absentSinceWallMs = parts.clock.wallNow();
     const { clock, random, log } = parts;
@@ -112,6 +122,7 @@ export class LbController {
   /** Begins to act on what is desired; redirects that a former agent left behind go. */
   start(): void {
     this.#started = true;
+    this.#home = this.#lookHome();
     this.#arrange();
   }
 
@@ -129,8 +140,12 @@ export class LbController {
       for (const name of known.keys()) if (!names.has(name)) known.delete(name);
     }
     this.#tally.keepOnly(desired.frontends);
-    if (this.#started) this.#arrange();
-    else this.#changed();
+    if (!this.#started) {
+      this.#changed();
+      return;
+    }
+    this.#home = this.#lookHome();
+    this.#arrange();
   }
 
   /** What the kernel tracks of a VIP that is new here is of a process that was killed with it. */
@@ -180,7 +195,20 @@ export class LbController {
 
   /** Rules or routes of this host have changed: what is ours may be gone, or of no use. */
   hostChanged(): void {
-    if (this.#started) this.#kernel.look();
+    if (!this.#started) return;
+    this.#kernel.look();
+    const home = this.#lookHome();
+    if (sameMembers(home, this.#home)) return;
+    this.#home = home;
+    this.#arrange();
+  }
+
+  /** Asks the kernel, so not for each report. Addresses that are VIPs are at home nowhere. */
+  #lookHome(): HomeAddresses {
+    const { frontends } = this.#desired;
+    if (!frontends.some(({ prefer }) => prefer === 'local')) return new Set();
+    const vips = new Set(frontends.map(({ address }) => address));
+    return new Set([...this.#localAddresses()].filter((address) => !vips.has(address)));
   }
 
   /**
@@ -237,7 +265,9 @@ export class LbController {
   #assign(anew = false): void {
     const balanced = this.#desired.frontends.filter(({ name }) => this.#pathOf(name) !== 'none');
     // The port is only where a new worker begins: that it has one now is no news to it.
-    const carried = balanced.map((each) => `${each.name} ${this.#isCarried(each)}`).join();
+    const carried = balanced
+      .map((each) => [each.name, this.#isCarried(each), ...favouredBy(each, this.#home)].join(' '))
+      .join();
     const { desired, carried: before } = this.#assigned;
     if (!anew && desired === this.#desired && carried === before) return;
     this.#assigned = { desired: this.#desired, carried };
@@ -248,6 +278,7 @@ export class LbController {
       },
       carries: this.#isCarried(frontend),
       preferredPort: this.#ports.get(frontend.name) ?? 0,
+      favoured: favouredBy(frontend, this.#home),
     }));
     this.#link.assign(assignments);
   }
@@ -292,7 +323,8 @@ export class LbController {
       const { name } = frontend;
       const plan = planOf(frontend, this.#reports.get(name), this.#plans.get(name));
       this.#plans.set(name, plan);
-      plans.set(kind, [...(plans.get(kind) ?? []), plan]);
+      const wanted = preferring(plan, favouredBy(frontend, this.#home));
+      plans.set(kind, [...(plans.get(kind) ?? []), wanted]);
     }
     this.#kernel.want(plans);
     for (const [kind, all] of plans) for (const plan of all) this.#letGo(kind, plan);
@@ -351,12 +383,20 @@ export class LbController {
     const trouble = isKernel(dataPath)
       ? this.#kernelTrouble(name, dataPath)
       : this.#trouble(report);
-    const dataPathReason = trouble === null ? reason : `${reason}; ${trouble}`;
+    const preference = this.#preferenceOf(frontend, report);
+    const dataPathReason = [reason, preference, trouble].filter((said) => said !== null).join('; ');
     const backends = frontend.backends.map((each) => {
       const view = this.#backendView(name, each, report);
       return this.#loops(each) ? { ...view, reason: 'is a frontend itself: never used' } : view;
     });
     return { ...base, dataPathReason, backends };
+  }
+
+  #preferenceOf(frontend: DesiredFrontend, report: FrontendReport | undefined): string | null {
+    const serving = report?.backends
+      .filter(({ state }) => state === 'up' || state === 'degraded')
+      .map(({ name }) => name);
+    return preferenceInWords(frontend, favouredBy(frontend, this.#home), serving ?? null);
   }
 
   /** What keeps clients from being served, other than a backend. */

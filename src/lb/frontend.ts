@@ -35,6 +35,7 @@ import {
 import type { Lane, LaneEvents } from './lane.ts';
 import { Door } from './listener.ts';
 import type { DesiredFrontend, HealthCheck } from './ports.ts';
+import { firstChoice } from './preference.ts';
 import { connectReason, type Prober } from './probe.ts';
 import { ProbeSchedule } from './probe-schedule.ts';
 import type { Assignment, BackendVerdict, FrontendReport, FrontendVerdicts } from './protocol.ts';
@@ -74,6 +75,7 @@ export class Frontend {
   readonly #probes: ProbeSchedule;
   #desired: DesiredFrontend;
   #carries: boolean;
+  #favoured: readonly string[];
   #leads: boolean;
   #backends = new Map<string, Backend>();
   #counts: LaneCounts = NO_COUNTS;
@@ -83,11 +85,12 @@ export class Frontend {
   #closed = false;
 
   constructor(assignment: Assignment, leads: boolean, parts: FrontendParts) {
-    const { frontend: desired, carries, preferredPort } = assignment;
+    const { frontend: desired, carries, preferredPort, favoured } = assignment;
     this.#parts = parts;
     this.#desired = desired;
     this.#leads = leads;
     this.#carries = carries && this.#shares(desired);
+    this.#favoured = favoured;
     this.#probes = new ProbeSchedule(desired.healthCheck, {
       clock: parts.clock,
       random: parts.random,
@@ -119,11 +122,13 @@ export class Frontend {
   }
 
   /** Follows a new wish; idempotent. Health and connections survive, and so does a port agreed. */
-  update({ frontend: desired, carries, preferredPort }: Assignment, leads: boolean): void {
+  update(assignment: Assignment, leads: boolean): void {
+    const { frontend: desired, carries, preferredPort, favoured } = assignment;
     const takesOver = leads && !this.#leads;
     this.#desired = desired;
     this.#leads = leads;
     this.#carries = carries && this.#shares(desired);
+    this.#favoured = favoured;
     this.#door.follow(leads ? 0 : preferredPort, leads);
     if (this.#carries) this.#door.claim();
     const probeAnew = this.#probes.follow(desired.healthCheck) || takesOver;
@@ -233,14 +238,17 @@ export class Frontend {
       this.#stand(backend, defined(judged[index], 'the standing of a backend'));
     }
     const usable = all.filter((backend) => backend.standing.usable);
+    // The others stay in the lane's plan: they make a connection good that a favoured one refused.
+    const trusted = usable.filter((backend) => backend.standing.preferred);
+    const first = new Set(firstChoice(trusted, this.#favoured));
     this.#lane.plan({
       scheduler: this.#desired.scheduler,
-      backends: usable.map(({ name, address, port, desired, standing }) => ({
-        name,
-        address,
-        port,
-        weight: desired.weight,
-        preferred: standing.preferred,
+      backends: usable.map((backend) => ({
+        name: backend.name,
+        address: backend.address,
+        port: backend.port,
+        weight: backend.desired.weight,
+        preferred: first.has(backend),
       })),
     });
     this.#moveDoor(usable.length > 0);

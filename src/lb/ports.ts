@@ -38,6 +38,9 @@ export interface HttpOptions {
   } | null;
 }
 
+/** `local`: this host's own backend gets every new connection while it may be chosen. */
+export type Preference = 'any' | 'local';
+
 export interface DesiredBackend {
   readonly name: string;
   readonly address: string;
@@ -54,6 +57,7 @@ export interface DesiredFrontend {
   readonly protocol: Protocol;
   readonly dataPath: DataPath;
   readonly scheduler: Scheduler;
+  readonly prefer: Preference;
   readonly backends: readonly DesiredBackend[];
   readonly healthCheck: HealthCheck;
   /** For the data path `http`; null where nothing was said. */

@@ -14,6 +14,8 @@ export interface Assignment {
   readonly carries: boolean;
   /** The local port to try first; 0: any. */
   readonly preferredPort: number;
+  /** Names of the backends that come before all others; none: nobody does. */
+  readonly favoured: readonly string[];
 }
 
 export type ToWorker =
@@ -220,6 +222,7 @@ const isDesiredFrontend = isShape<DesiredFrontend>({
   protocol: oneOf('tcp', 'udp'),
   dataPath: oneOf('auto', 'nftables', 'ipvs', 'proxy', 'http', 'none'),
   scheduler: oneOf('round-robin', 'weighted', 'least-connections', 'source-hash'),
+  prefer: oneOf('any', 'local'),
   backends: (value) => isArrayOf(value, isDesiredBackend),
   healthCheck: isHealthCheck,
   http: orNull(isHttpOptions),
@@ -229,6 +232,7 @@ const isAssignment = isShape<Assignment>({
   frontend: isDesiredFrontend,
   carries: isFlag,
   preferredPort: isCount,
+  favoured: (value) => Array.isArray(value) && value.every(isText),
 });
 
 const isBackendReport = isShape<BackendReport>({

@@ -126,9 +126,11 @@ function assignmentOf(plan: ForwardPlan): Assignment {
   return {
     carries: true,
     preferredPort: 0,
+    favoured: [],
     frontend: {
       ...plan,
       dataPath: 'proxy',
+      prefer: 'any',
       backends: plan.backends.map(({ mode: _, ...backend }) => ({ ...backend, draining: false })),
       healthCheck: {
         ...{ type: 'none', path: '/', intervalMs: 1_000, timeoutMs: 1_000, rise: 2, fall: 2 },

@@ -57,6 +57,7 @@ export interface LabFrontend {
   port: number;
   dataPath: string;
   scheduler: string;
+  prefer?: string;
   backends: {
     members?: { port: number };
     static: { address: string; port: number; weight?: number }[];

@@ -1,6 +1,7 @@
 /** What the probes find, and what follows from it, on every data path at once. */
 import assert from 'node:assert/strict';
 import { statusOf } from './agent-view.ts';
+import { apiServerPort } from './api-server.ts';
 import type { ApiServerMode } from './api-server-child.ts';
 import { lasting, monotonicMs, until } from './clock.ts';
 import {
@@ -10,6 +11,7 @@ import {
   balancedScene,
   Clients,
   fallMs,
+  type LabFrontend,
   members,
   onEachPath,
   ports,
@@ -23,6 +25,7 @@ import { metric, metricsOf } from './endpoints.ts';
 import { unevenness } from './gaps.ts';
 import type { Host } from './host.ts';
 import { type Scene, scenarios } from './scene.ts';
+import { changeSpec } from './spec.ts';
 import { perServer } from './traffic.ts';
 import type { TrafficReport } from './traffic-child.ts';
 
@@ -239,5 +242,70 @@ scenario(
       assert.ok(ends.length > 0, 'it was left');
       assert.ok(!report.streamServers.includes(aside), 'by everybody');
     });
+  },
+);
+
+async function prefer(scene: Scene, whom: 'any' | 'local'): Promise<void> {
+  await changeSpec(scene, (spec) => {
+    for (const frontend of spec.frontends as LabFrontend[]) frontend.prefer = whom;
+  });
+}
+
+/** Waits until a host says of every frontend that it prefers its own server, and uses it. */
+function prefersItself(host: Host): Promise<unknown> {
+  return until(
+    async () => {
+      const { frontends } = await statusOf(host);
+      const said = `prefer local: new connections go to ${host.name}`;
+      return frontends.every(({ dataPathReason }) => dataPathReason.endsWith(said));
+    },
+    { timeoutMs: 10_000, everyMs: 100, what: `${host.name} to prefer itself` },
+  );
+}
+
+scenario(
+  'prefer local: the holder serves, while it may; its clients keep their addresses',
+  async (s) => {
+    await allUp(s);
+    const holder = await s.holder();
+    await prefer(s, 'local');
+    await prefersItself(holder);
+    const clients = await Clients.start(s, { streams: 4 });
+    const others = [...members, aside].filter((name) => name !== holder.name);
+
+    await lasting(500);
+    await clients.look((report) => {
+      assert.deepEqual(servers(report), [holder.name]);
+      assert.deepEqual([...new Set(report.streamServers)], [holder.name]);
+    });
+    const { stdout } = await holder.exec(['ss', '-Htn', `sport = :${apiServerPort}`]);
+    const himself = new RegExp(`${s.lab.client.address}\\]?:\\d+ *$`, 'm');
+    assert.match(stdout, himself, 'nobody came as himself');
+
+    const illAt = monotonicMs();
+    await s.server(holder.name).setMode(500);
+    await waitForStates(s, { [holder.name]: 'down' });
+    await lasting(Math.max(0, illAt + fallMs + 500 - monotonicMs()));
+    await clients.look((report) => {
+      assert.deepEqual(report.failures, []);
+      assert.deepEqual(report.streamEnds, [], 'established connections stay');
+      assert.deepEqual(ill(report, illAt + fallMs, holder.name), []);
+      assert.deepEqual(servers(report), [...others, holder.name].sort(), 'all others serve');
+    });
+
+    await s.server(holder.name).setMode('ok');
+    await allUp(s);
+    await clients.forget();
+    await lasting(500);
+    await clients.look((report) => assert.deepEqual(servers(report), [holder.name], 'again'));
+
+    await holder.must(['transfer']);
+    await s.observer.waitForHolder(s.lab.vip, 10_000, (host) => host !== holder.name);
+    const next = await s.holder();
+    await prefersItself(next);
+    await clients.forget();
+    await lasting(500);
+    await clients.stop((report) => assert.deepEqual(servers(report), [next.name], 'the next one'));
+    await prefer(s, 'any');
   },
 );

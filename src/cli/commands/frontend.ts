@@ -14,11 +14,13 @@ interface AddOptions extends EditOptions {
   readonly members: boolean;
   readonly check: string;
   readonly scheduler: string;
+  readonly prefer: string;
   readonly dataPath: string;
 }
 
 const checks = ['tcp', 'http', 'https', 'none'] as const;
 const schedulers = ['round-robin', 'weighted', 'least-connections', 'source-hash'] as const;
+const preferences = ['any', 'local'] as const;
 const dataPaths = ['auto', 'nftables', 'ipvs', 'proxy', 'http', 'none'] as const;
 
 export const registerFrontend: Register = (program, context, done) => {
@@ -32,6 +34,7 @@ export const registerFrontend: Register = (program, context, done) => {
     .option('--no-members', 'the members are no backends; add some with `backend add`')
     .option('--check <type>', `how backends are probed: ${checks.join(', ')}`, 'tcp')
     .option('--scheduler <name>', schedulers.join(', '), 'round-robin')
+    .option('--prefer <whom>', 'any, or local: this host first, while it may be chosen', 'any')
     .option('--data-path <name>', dataPaths.join(', '), 'auto')
     .option('--dry-run', 'show what would change, and change nothing')
     .action(
@@ -46,6 +49,7 @@ export const registerFrontend: Register = (program, context, done) => {
           protocol: 'tcp',
           dataPath: choiceValue('--data-path', options.dataPath, dataPaths),
           scheduler: choiceValue('--scheduler', options.scheduler, schedulers),
+          prefer: choiceValue('--prefer', options.prefer, preferences),
           memberPort: options.members ? memberPort : null,
           healthCheck: {
             ...defaultHealthCheck,

@@ -40,6 +40,7 @@ const frontend: NewFrontend = {
   protocol: 'tcp',
   dataPath: 'auto',
   scheduler: 'round-robin',
+  prefer: 'any',
   memberPort: 9345,
   healthCheck: defaultHealthCheck,
 };

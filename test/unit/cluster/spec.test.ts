@@ -205,6 +205,19 @@ const refusals: readonly {
     want: ['spec.frontends[0].http.backendTls: must have caFile or trust'],
   },
   {
+    name: 'a preference where nothing is balanced',
+    document: withFrontend({ prefer: 'local', dataPath: 'none' }),
+    want: [
+      'spec.frontends[0].prefer: local contradicts spec.frontends[0].dataPath: none, ' +
+        'by which nothing is balanced',
+    ],
+  },
+  {
+    name: 'a preference that nobody knows',
+    document: withFrontend({ prefer: 'near' }),
+    want: ['spec.frontends[0].prefer: must be one of any, local (is near)'],
+  },
+  {
     name: 'a backend that is the frontend itself',
     document: withFrontend({ backends: { static: [{ address: '10.0.0.100', port: 6443 }] } }),
     want: ['spec.frontends[0].backends.static[0]: is spec.frontends[0] itself, so it would loop'],
@@ -281,6 +294,7 @@ test('parseSpecDocument() fills every default', () => {
         protocol: 'tcp',
         dataPath: 'auto',
         scheduler: 'round-robin',
+        prefer: 'any',
         backends: { members: null, drainedMembers: [], static: [] },
         healthCheck: {
           type: 'https',
@@ -319,6 +333,7 @@ const rich = parse({
       {
         ...frontend,
         scheduler: 'weighted',
+        prefer: 'local',
         backends: {
           members: { port: 6444 },
           drainedMembers: ['n2'],

@@ -347,6 +347,7 @@ test('only what an older program would misread asks for a newer one', () => {
   assert.equal(formatOf({}), 1);
   assert.equal(formatOf({ dataPath: 'http', http: {} }), 4);
   assert.equal(formatOf({ healthCheck: { trust: 'system' } }), 4);
+  assert.equal(formatOf({ prefer: 'local' }), 5);
   const older = { ...withTwo, members: withTwo.members.map((m) => ({ ...m, formatVersion: 1 })) };
   assert.equal(ClusterStateRecord.decode(encodeState(older)).formatVersion, 1);
 });

@@ -71,6 +71,7 @@ class World implements WorkerHost, Steering {
       trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
       connects: async () => true,
     },
+    localAddresses: () => new Set(),
   });
 
   spawn(): WorkerProcess {
@@ -165,7 +166,7 @@ suite('LbController', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 0, favoured: [] }],
       },
     ]);
     assert.deepEqual(world.declared.at(-1), [redirect(40_000)]);
@@ -207,7 +208,7 @@ suite('LbController', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 0 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 0, favoured: [] }],
       },
     ]);
     world.worker.say({ kind: 'report', frontends: [report(API, 0)] });
@@ -282,7 +283,7 @@ suite('a lost worker', () => {
       {
         kind: 'assign',
         leads: true,
-        assignments: [{ frontend: API, carries: true, preferredPort: 40_000 }],
+        assignments: [{ frontend: API, carries: true, preferredPort: 40_000, favoured: [] }],
       },
     ]);
     world.worker.exit('was ended by SIGSEGV');

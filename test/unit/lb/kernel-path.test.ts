@@ -13,7 +13,7 @@ import type {
   Redirect,
   WorkerProcess,
 } from '../../../src/lb/ports.ts';
-import type { BackendReport, ToWorker } from '../../../src/lb/protocol.ts';
+import type { Assignment, BackendReport, ToWorker } from '../../../src/lb/protocol.ts';
 import { ManualClock } from './manual-clock.ts';
 import { frontendOf } from './world.ts';
 
@@ -68,6 +68,7 @@ class World {
   readonly inbox: ToWorker[] = [];
   redirects: readonly Redirect[] = [];
   fault: string | null = null;
+  home: ReadonlySet<string> = new Set();
   say: (message: unknown) => void = () => undefined;
   exit: (reason: string) => void = () => undefined;
   readonly controller = new LbController({
@@ -91,6 +92,7 @@ class World {
       },
       connects: async () => true,
     },
+    localAddresses: () => this.home,
   });
 
   begin(frontend: DesiredFrontend): Promise<void> {
@@ -124,7 +126,7 @@ class World {
     await this.clock.advance(1);
   }
 
-  assigned(): { readonly carries: boolean } | undefined {
+  assigned(): Pick<Assignment, 'carries' | 'favoured'> | undefined {
     const last = this.inbox.findLast((message) => message.kind === 'assign');
     return last?.kind === 'assign' ? last.assignments[0] : undefined;
   }
@@ -256,6 +258,7 @@ suite('dataPath nftables', () => {
         trial: { isRemote: () => true, run: async () => null, close: () => undefined },
         connects: async () => true,
       },
+      localAddresses: () => new Set(),
     });
     late.set({ frontends: [ASKED] });
     late.start();
@@ -311,5 +314,94 @@ suite('dataPath auto', () => {
 
     assert.equal(world.path, 'proxy');
     assert.match(world.reason, /to a remote backend has been tried yet/);
+  });
+});
+
+suite('prefer: local', () => {
+  const PREFERS = frontendOf(BACKENDS, { dataPath: 'nftables', prefer: 'local' });
+  const HOME = new Set(['127.0.0.1', '10.0.0.12']);
+
+  test('plans with this host alone while it may be chosen, and says so', async () => {
+    const world = new World();
+    world.home = HOME;
+    await world.begin(PREFERS);
+    await world.report(PREFERS, 'up', 'up', 'up');
+
+    assert.equal(world.chosen, 'n2');
+    assert.deepEqual(world.assigned()?.favoured, ['n2']);
+    assert.match(world.reason, /; prefer local: new connections go to n2$/);
+  });
+
+  test('leaves it to the others while it may not be, and comes back', async () => {
+    const world = new World();
+    world.home = HOME;
+    await world.begin(PREFERS);
+    for (const state of ['down', 'draining']) {
+      await world.report(PREFERS, 'up', state, 'up');
+      assert.equal(world.chosen, 'n1 n3', state);
+      assert.match(world.reason, /prefer local: n2 on this host may not be chosen, the others/);
+    }
+
+    await world.report(PREFERS, 'up', 'up', 'up');
+
+    assert.equal(world.chosen, 'n2');
+    assert.ok(!world.forwarder.log.some((line) => line.startsWith('sever')), 'nobody is let go');
+  });
+
+  test('holds also while nobody is up, for whoever accepts TCP', async () => {
+    const world = new World();
+    world.home = HOME;
+    await world.begin(PREFERS);
+    await world.report(PREFERS, 'degraded', 'degraded', 'degraded');
+
+    assert.equal(world.chosen, 'n2');
+  });
+
+  test('is no preference where no backend is on this host', async () => {
+    const world = new World();
+    await world.begin(PREFERS);
+    await world.report(PREFERS, 'up', 'up', 'up');
+
+    assert.equal(world.chosen, 'n1 n2 n3');
+    assert.match(world.reason, /; prefer local: no backend is on this host/);
+  });
+
+  test('follows an address that comes to this host, and takes no VIP for one of its own', async () => {
+    const onVip = { ...(BACKENDS[0] as DesiredBackend), address: '192.0.2.10', port: 7000 };
+    const frontend = { ...PREFERS, backends: [onVip, ...BACKENDS.slice(1)] };
+    const world = new World();
+    world.home = new Set(['192.0.2.10']);
+    await world.begin(frontend);
+    await world.report(frontend, 'up', 'up', 'up');
+    assert.equal(world.chosen, 'n1 n2 n3');
+
+    world.home = new Set(['192.0.2.10', '10.0.0.13']);
+    world.controller.hostChanged();
+    await world.clock.advance(1);
+
+    assert.equal(world.chosen, 'n3');
+    assert.deepEqual(world.assigned()?.favoured, ['n3']);
+  });
+
+  test('has auto try the backends of the other hosts all the same', async () => {
+    const frontend = { ...PREFERS, dataPath: 'auto' } as const;
+    const world = new World();
+    world.home = new Set([BACKENDS[0]?.address ?? '']);
+    await world.begin(frontend);
+    await world.report(frontend, 'up', 'up', 'up');
+
+    assert.equal(world.path, 'nftables');
+    assert.match(world.reason, /through the kernel to n2, n3 succeeded/);
+    assert.equal(world.chosen, 'n1');
+  });
+
+  test('is any other frontend where nothing is said', async () => {
+    const world = new World();
+    world.home = HOME;
+    await world.begin(ASKED);
+    await world.report(ASKED, 'up', 'up', 'up');
+
+    assert.equal(world.chosen, 'n1 n2 n3');
+    assert.doesNotMatch(world.reason, /prefer/);
   });
 });

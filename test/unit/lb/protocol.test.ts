@@ -42,7 +42,9 @@ const TO_WORKER: readonly ToWorker[] = [
   {
     kind: 'assign',
     leads: false,
-    assignments: [{ frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000 }],
+    assignments: [
+      { frontend: frontendOf([BACKEND]), carries: true, preferredPort: 40_000, favoured: ['n1'] },
+    ],
   },
   { kind: 'release', address: '10.0.0.100' },
   { kind: 'drain', graceMs: 0 },

@@ -287,6 +287,42 @@ suite('a backend that refuses connections', () => {
   });
 });
 
+suite('a favoured backend', () => {
+  const [first, second, third] = ['a', 'b', 'c'].map((name) => new Backend(name));
+  assert.ok(first && second && third);
+
+  test('gets every connection, until it refuses: then the others, and nobody is lost', async () => {
+    await withProxy(
+      [first, second, third],
+      async (proxy) => {
+        await proxy.states('up', 'up', 'up');
+        proxy.assign(proxy.frontend, ['b']);
+        const before = await askTimes(proxy, 20);
+
+        second.stop();
+        const after = await askTimes(proxy, 20);
+
+        assert.deepEqual(before, { b: 20 });
+        assert.deepEqual(after, { a: 10, c: 10 });
+        await proxy.states('up', 'down', 'up');
+        await second.start();
+        await proxy.states('up', 'up', 'up');
+        assert.deepEqual(await askTimes(proxy, 20), { b: 20 });
+      },
+      { healthCheck: TCP_CHECK },
+    );
+  });
+});
+
+async function askTimes(proxy: Balance, times: number): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {};
+  for (let i = 0; i < times; i++) {
+    const name = await proxy.ask();
+    counts[name] = (counts[name] ?? 0) + 1;
+  }
+  return counts;
+}
+
 suite('established connections', () => {
   test('are reset when connections to their backend are refused `fall` times', async () => {
     const a = listening('a');

@@ -77,7 +77,8 @@ class World {
   });
 
   assign(): void {
-    this.crew.assign([{ frontend: API, carries: this.carries, preferredPort: 0 }]);
+    const base = { frontend: API, preferredPort: 0, favoured: [] };
+    this.crew.assign([{ ...base, carries: this.carries }]);
   }
 
   worker(index: number): FakeWorker {

@@ -73,6 +73,7 @@ class Agent {
         trial: { isRemote: () => false, run: async () => 'no kernel', close: () => undefined },
         connects: async () => true,
       },
+      localAddresses: () => new Set(),
     });
   }
 

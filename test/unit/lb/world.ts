@@ -130,6 +130,7 @@ export function frontendOf(
     protocol: 'tcp',
     dataPath: 'proxy',
     scheduler: 'round-robin',
+    prefer: 'any',
     backends,
     healthCheck: TCP_CHECK,
     http: null,
@@ -147,10 +148,12 @@ export interface BalanceOptions {
 /** A balancer in this process, with one frontend. */
 export class Balance {
   readonly #balancer: Balancer;
+  readonly frontend: DesiredFrontend;
   readonly #waiting = new Set<() => void>();
   #reports: readonly FrontendReport[] = [];
 
   constructor(frontend: DesiredFrontend, options: BalanceOptions = {}) {
+    this.frontend = frontend;
     this.#balancer = new Balancer({
       clock: systemClock(),
       random: prng(1),
@@ -178,8 +181,8 @@ export class Balance {
     this.assign(frontend);
   }
 
-  assign(frontend: DesiredFrontend): void {
-    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0 }], true);
+  assign(frontend: DesiredFrontend, favoured: readonly string[] = []): void {
+    this.#balancer.assign([{ frontend, carries: true, preferredPort: 0, favoured }], true);
   }
 
   release(address: string): void {
