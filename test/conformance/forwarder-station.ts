@@ -6,11 +6,14 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import * as net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { askHttp, openHttp, serveHttp } from './forwarder-http-station.ts';
 import type { Answer } from './forwarder-suite.ts';
 
 const PATIENCE_MS = 2_000;
 /** Connections that are under way at the same time. */
 const AT_ONCE = Number(process.argv[2]);
+/** Whether what is said is said in HTTP. */
+const IN_HTTP = process.argv[3] === 'http';
 
 interface Target {
   readonly host: string;
@@ -24,9 +27,12 @@ let lastConnection = 0;
 const actions = {
   /** Tells each client its name and the client's address and port, then echoes. */
   async serve({ name, port }: { name: string; port: number }): Promise<void> {
+    const greeting = ({ remoteAddress, remotePort }: net.Socket): string =>
+      `${name} ${plain(remoteAddress)} ${remotePort}\n`;
+    if (IN_HTTP) return serveHttp(port, greeting);
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {
       socket.on('error', () => undefined);
-      socket.write(`${name} ${plain(socket.remoteAddress)} ${socket.remotePort}\n`);
+      socket.write(greeting(socket));
       socket.pipe(socket, { end: false });
       socket.on('end', () => socket.end('bye\n'));
     });
@@ -64,7 +70,9 @@ const actions = {
   },
 
   async open({ host, port }: Target): Promise<{ id: number; server: string }> {
-    const socket = net.connect({ host, port, allowHalfOpen: true });
+    const socket = IN_HTTP
+      ? await openHttp({ host, port })
+      : net.connect({ host, port, allowHalfOpen: true });
     socket.setEncoding('utf8');
     socket.on('error', () => undefined);
     const { server } = parse(await line(socket)) as { server: string };
@@ -99,8 +107,13 @@ const actions = {
   },
 };
 
-function ask(target: Target): Promise<Answer> {
+async function ask(target: Target): Promise<Answer> {
   const began = performance.now();
+  if (IN_HTTP) {
+    const outcome = await askHttp(target, PATIENCE_MS);
+    if (outcome === null) return { silent: true };
+    return 'said' in outcome ? parse(outcome.said) : failure(outcome.error, began);
+  }
   return new Promise((resolve) => {
     const socket = net.connect({ ...target, timeout: PATIENCE_MS });
     const end = (answer: Answer): void => {

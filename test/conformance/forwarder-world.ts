@@ -22,7 +22,6 @@ const CROWD = { 4: '10.79.0.0/16', 6: 'fd79::/64' } as const;
 const POD_NET = { 4: '10.80.0.', 6: 'fd80::' } as const;
 const PREFIX = { 4: 24, 6: 64 } as const;
 const FAMILIES = [4, 6] as const;
-/** Connections that one place has under way at the same time. */
 const CONNECTIONS_AT_ONCE = 32;
 
 type Family = 4 | 6;
@@ -32,10 +31,10 @@ class Station {
   readonly #waiting = new Map<number, (result: unknown) => void>();
   #lastId = 0;
 
-  constructor(namespace: string | null, atOnce: number) {
+  constructor(namespace: string | null, { atOnce, speaks }: Required<NetworkOptions>) {
     const entry = fileURLToPath(new URL('./forwarder-station.ts', import.meta.url));
     const enter = namespace === null ? [] : ['ip', 'netns', 'exec', namespace];
-    const [program = '', ...args] = [...enter, process.execPath, entry, String(atOnce)];
+    const [program = '', ...args] = [...enter, process.execPath, entry, String(atOnce), speaks];
     this.#child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', ([id, result]: [number, unknown]) => {
       this.#waiting.get(id)?.(result);
@@ -56,6 +55,13 @@ class Station {
   }
 }
 
+export interface NetworkOptions {
+  /** Connections that one place has under way at the same time. */
+  readonly atOnce?: number;
+  /** What clients and servers say to each other is carried as it is, or in HTTP. */
+  readonly speaks?: 'lines' | 'http';
+}
+
 export interface Network {
   world(family: Family): ForwarderWorld;
   close(): Promise<void>;
@@ -64,12 +70,13 @@ export interface Network {
 /** Moves this process into the holder's namespace, and builds the rest around it. */
 export async function createNetwork(
   create: () => Forwarder,
-  atOnce = CONNECTIONS_AT_ONCE,
+  { atOnce = CONNECTIONS_AT_ONCE, speaks = 'lines' }: NetworkOptions = {},
 ): Promise<Network> {
+  const options = { atOnce, speaks };
   enterFreshNamespace();
   const namespaces = buildLan();
-  const stations = new Map<string, Station>([['holder', new Station(null, atOnce)]]);
-  for (const [label, name] of namespaces) stations.set(label, new Station(name, atOnce));
+  const stations = new Map<string, Station>([['holder', new Station(null, options)]]);
+  for (const [label, name] of namespaces) stations.set(label, new Station(name, options));
   await Promise.all(
     ['holder', 'b1', 'b2', 'b3'].map((name) =>
       station(stations, name).do('serve', { name, port: PORT }),

@@ -16,7 +16,7 @@ forwarderSuite({
   world: (family) => network.world(family),
   open: async () => {
     run('modprobe ip_vs');
-    network = await createNetwork(createIpvsForwarder, atOnce);
+    network = await createNetwork(createIpvsForwarder, { atOnce });
   },
   close: () => network.close(),
 });

@@ -15,7 +15,7 @@ forwarderSuite({
   many,
   world: (family) => network.world(family),
   open: async () => {
-    network = await createNetwork(() => createNftForwarder(slotsOf), atOnce);
+    network = await createNetwork(() => createNftForwarder(slotsOf), { atOnce });
   },
   close: () => network.close(),
 });
