@@ -125,6 +125,26 @@ export namespace Scheduler {
   export type UNRECOGNIZED = typeof Scheduler.UNRECOGNIZED;
 }
 
+/** How packets reach a backend. */
+export const ForwardMode = {
+  /** UNSPECIFIED - As written before format 5: translated. */
+  UNSPECIFIED: 0,
+  MASQUERADE: 1,
+  DIRECT: 2,
+  TUNNEL: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ForwardMode = typeof ForwardMode[keyof typeof ForwardMode];
+
+export namespace ForwardMode {
+  export type UNSPECIFIED = typeof ForwardMode.UNSPECIFIED;
+  export type MASQUERADE = typeof ForwardMode.MASQUERADE;
+  export type DIRECT = typeof ForwardMode.DIRECT;
+  export type TUNNEL = typeof ForwardMode.TUNNEL;
+  export type UNRECOGNIZED = typeof ForwardMode.UNRECOGNIZED;
+}
+
 export const HealthCheckType = { UNSPECIFIED: 0, TCP: 1, HTTP: 2, HTTPS: 3, NONE: 4, UNRECOGNIZED: -1 } as const;
 
 export type HealthCheckType = typeof HealthCheckType[keyof typeof HealthCheckType];
@@ -381,6 +401,8 @@ export interface StaticBackend {
   port: number;
   weight: number;
   draining: boolean;
+  /** Since format 5. */
+  mode: ForwardMode;
 }
 
 export interface HealthCheck {
@@ -2683,7 +2705,7 @@ export const TlsTrust: MessageFns<TlsTrust> = {
 };
 
 function createBaseStaticBackend(): StaticBackend {
-  return { address: "", port: 0, weight: 0, draining: false };
+  return { address: "", port: 0, weight: 0, draining: false, mode: 0 };
 }
 
 export const StaticBackend: MessageFns<StaticBackend> = {
@@ -2699,6 +2721,9 @@ export const StaticBackend: MessageFns<StaticBackend> = {
     }
     if (message.draining !== false) {
       writer.uint32(32).bool(message.draining);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(40).int32(message.mode);
     }
     return writer;
   },
@@ -2746,6 +2771,14 @@ export const StaticBackend: MessageFns<StaticBackend> = {
             }
 
             message.draining = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.mode = reader.int32() as any;
             continue;
           }
         }

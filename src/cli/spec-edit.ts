@@ -92,7 +92,7 @@ export function removeFrontend(name: string): SpecEdit {
 /** Adds a static backend, or gives the one that is there the new weight. */
 export function addBackend(
   frontendName: string | null,
-  backend: BackendAddress & { readonly weight: number },
+  backend: BackendAddress & Pick<StaticBackend, 'weight' | 'mode'>,
 ): SpecEdit {
   return (spec) => {
     const frontend = frontendName === null ? onlyFrontend(spec) : frontendNamed(spec, frontendName);

@@ -4,7 +4,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { Eligibility } from '../raft/types.ts';
-import type { FrontendSpec, HealthCheckSpec, HttpSpec, VipSpec } from './spec.ts';
+import type { FrontendSpec, HealthCheckSpec, HttpSpec, StaticBackend, VipSpec } from './spec.ts';
 import { type ClusterState, type Member, memberById } from './state.ts';
 import type { ClusterView } from './view.ts';
 
@@ -30,6 +30,7 @@ export interface BackendDuty {
   readonly port: number;
   readonly weight: number;
   readonly draining: boolean;
+  readonly mode: StaticBackend['mode'];
 }
 
 export interface FrontendDuty {
@@ -114,7 +115,7 @@ function frontendDuty(frontend: FrontendSpec, state: ClusterState): FrontendDuty
   return {
     ...rest,
     address,
-    backends: [...memberBackends(frontend, state), ...staticBackends(frontend)],
+    backends: [...memberBackends(frontend, state), ...staticBackends(frontend, state)],
     http: http && { tls: http.tls, backendTls: http.backendTls },
   };
 }
@@ -131,15 +132,22 @@ function memberBackends(frontend: FrontendSpec, state: ClusterState): BackendDut
       port: members.port,
       weight: 1,
       draining: drainedMembers.includes(member.name),
+      mode: 'masquerade',
     }));
 }
 
-function staticBackends(frontend: FrontendSpec): BackendDuty[] {
+/**
+ * To be reached untranslated, a backend has the VIP as an address of its own, which on a member
+ * would be a second holder: one that has joined since is translated to, as every member is.
+ */
+function staticBackends(frontend: FrontendSpec, state: ClusterState): BackendDuty[] {
+  const members = new Set(state.members.map(({ address }) => hostOf(address)));
   return frontend.backends.static.map((backend) => ({
     name: backend.address.includes(':')
       ? `[${backend.address}]:${backend.port}`
       : `${backend.address}:${backend.port}`,
     ...backend,
+    mode: members.has(backend.address) ? 'masquerade' : backend.mode,
   }));
 }
 

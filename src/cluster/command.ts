@@ -80,9 +80,12 @@ export function commandFormat(command: Command): number {
   return command.type === 'add-member' && command.replaces !== undefined ? 2 : 1;
 }
 
-/** Older programs would spread what is to stay on one host. */
+/** Older programs would spread what is to stay on one host, and translate what is not to be. */
 function needsFormat5({ frontends }: Spec): boolean {
-  return frontends.some(({ prefer }) => prefer === 'local');
+  return frontends.some(
+    ({ prefer, backends }) =>
+      prefer === 'local' || backends.static.some(({ mode }) => mode !== 'masquerade'),
+  );
 }
 
 /** Older programs would carry TLS unopened, and verify against nothing. */

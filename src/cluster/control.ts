@@ -34,7 +34,7 @@ import type {
 import type { CertificateSigner, Crypto } from './ports.ts';
 import { bestSuccessor, quorumWithout } from './promotion.ts';
 import { notLeader } from './refusals.ts';
-import { checkSpecRevision, checkTokenRequest } from './requests.ts';
+import { checkSpecRevision, checkTokenRequest, checkUntranslated } from './requests.ts';
 import { diffSpecs, needsConfirmation } from './spec-diff.ts';
 import { specToDocument } from './spec-document.ts';
 import { type ParseOptions, parseSpecDocument } from './spec-schema.ts';
@@ -125,6 +125,7 @@ export class Control implements Operations {
     for (let attempt = 1; ; attempt++) {
       const state = this.#state;
       checkSpecRevision(state, parsed);
+      checkUntranslated(state, parsed.spec);
       const changes = diffSpecs(state.spec, parsed.spec);
       const unchanged = { revision: state.specRevision, changed: changes.length > 0, changes };
       if (changes.length === 0 || request.dryRun) return unchanged;

@@ -1,9 +1,11 @@
 /** What is checked of a request before anything is proposed. */
 import { OperatingError } from '../base/errors.ts';
+import { hostOf } from './assign.ts';
 import { formatDuration } from './duration.ts';
 import type { CreateTokenRequest } from './operations.ts';
+import type { Spec } from './spec.ts';
 import type { ParsedDocument } from './spec-schema.ts';
-import type { ClusterState } from './state.ts';
+import type { ClusterState, Member } from './state.ts';
 
 /** A token is for joining soon; a year is already generous. */
 export const tokenTtlMs = { low: 1_000, high: 366 * 24 * 3600 * 1000 } as const;
@@ -46,6 +48,30 @@ export function checkSpecRevision(state: ClusterState, parsed: ParsedDocument): 
     hint: 'read it again with `holdfast get spec` and repeat the change',
     facts: { revision: state.specRevision, expected: parsed.revision },
   });
+}
+
+/**
+ * Refuses to reach a member untranslated: it would need the VIP as an address of its own, and be a
+ * second holder.
+ *
+ * @throws OperatingError `member-untranslated`
+ */
+export function checkUntranslated(
+  { members }: { readonly members: readonly Pick<Member, 'name' | 'address'>[] },
+  { frontends }: Pick<Spec, 'frontends'>,
+): void {
+  for (const { name: frontend, backends } of frontends) {
+    for (const { address, port, mode } of backends.static) {
+      const member = members.find((each) => hostOf(each.address) === address);
+      if (member === undefined || mode === 'masquerade') continue;
+      throw new OperatingError({
+        code: 'member-untranslated',
+        message: `${frontend}: ${address} is ${member.name}, and no member is reached by ${mode}`,
+        hint: 'leave its mode out, or let it be a backend as a member; nothing was changed',
+        facts: { frontend, member: member.name, address, port, mode },
+      });
+    }
+  }
 }
 
 function badRequest(message: string): OperatingError {

@@ -10,6 +10,7 @@ import type {
   HealthCheckSpec,
   HttpSpec,
   Spec,
+  StaticBackend,
   TimingProfile,
   VipSpec,
 } from './spec.ts';
@@ -57,6 +58,12 @@ const schedulers = {
   'source-hash': pb.Scheduler.SOURCE_HASH,
 } as const satisfies Words<FrontendSpec['scheduler']>;
 
+const forwardModes = {
+  masquerade: pb.ForwardMode.MASQUERADE,
+  direct: pb.ForwardMode.DIRECT,
+  tunnel: pb.ForwardMode.TUNNEL,
+} as const satisfies Words<StaticBackend['mode']>;
+
 const checkTypes = {
   tcp: pb.HealthCheckType.TCP,
   http: pb.HealthCheckType.HTTP,
@@ -85,7 +92,10 @@ export function specToProto(spec: Spec): pb.Spec {
       prefersLocal: frontend.prefer === 'local',
       membersPort: frontend.backends.members?.port ?? 0,
       drainedMembers: [...frontend.backends.drainedMembers],
-      staticBackends: frontend.backends.static.map((backend) => ({ ...backend })),
+      staticBackends: frontend.backends.static.map((backend) => ({
+        ...backend,
+        mode: forwardModes[backend.mode],
+      })),
       healthCheck: {
         ...frontend.healthCheck,
         type: checkTypes[frontend.healthCheck.type],
@@ -119,7 +129,13 @@ export function specFromProto(spec: pb.Spec): Spec {
       backends: {
         members: frontend.membersPort === 0 ? null : { port: frontend.membersPort },
         drainedMembers: frontend.drainedMembers,
-        static: frontend.staticBackends.map((backend) => ({ ...backend })),
+        static: frontend.staticBackends.map(({ address, port, weight, draining, mode }) => ({
+          ...{ address, port, weight, draining },
+          mode:
+            mode === pb.ForwardMode.UNSPECIFIED
+              ? 'masquerade'
+              : wordOf(forwardModes, mode, 'forward mode'),
+        })),
       },
       healthCheck: checkFromProto(defined(frontend.healthCheck, 'health check')),
       http: frontend.http === undefined ? null : httpFromProto(frontend.http),

@@ -58,9 +58,10 @@ function frontendBody(frontend: FrontendSpec): Readonly<Record<string, unknown>>
     backends: {
       ...(members === null ? {} : { members: { port: members.port } }),
       ...(drainedMembers.length === 0 ? {} : { drainedMembers }),
-      static: fixed.map(({ draining, ...backend }) => ({
+      static: fixed.map(({ draining, mode, ...backend }) => ({
         ...backend,
         ...(draining ? { draining } : {}),
+        ...(mode === 'masquerade' ? {} : { mode }),
       })),
     },
     healthCheck: healthCheckBody(frontend.healthCheck),

@@ -112,6 +112,7 @@ const staticBackendSchema = z.strictObject({
   port,
   weight: z.int().min(1).max(256).default(1),
   draining: z.boolean().default(false),
+  mode: z.enum(['masquerade', 'direct', 'tunnel']).default('masquerade'),
 });
 
 const file = z.string().regex(/^\//, {
@@ -249,7 +250,35 @@ function frontendProblems(
     if (endpoint(backend) !== endpoint({ address: frontend.vip, port: frontend.port })) continue;
     problems.push(`${path}.backends.static[${index}]: is ${path} itself, so it would loop`);
   }
-  return [...problems, ...healthCheckProblems(path, frontend), ...httpProblems(path, frontend)];
+  return [
+    ...problems,
+    ...modeProblems(path, frontend),
+    ...healthCheckProblems(path, frontend),
+    ...httpProblems(path, frontend),
+  ];
+}
+
+/** Packets that are left as they are arrive with the VIP and its port, which only ipvs can do. */
+function modeProblems(path: string, { dataPath, port, backends }: FrontendDraft): string[] {
+  return backends.static.flatMap((backend, index) => {
+    const { mode } = backend;
+    if (mode === 'masquerade') return [];
+    const at = `${path}.backends.static[${index}]`;
+    const problems: string[] = [];
+    if (dataPath !== 'ipvs') {
+      problems.push(
+        `${at}.mode: ${mode} contradicts ${path}.dataPath: ${dataPath}; only ipvs leaves ` +
+          'packets untranslated',
+      );
+    }
+    if (backend.port !== port) {
+      problems.push(
+        `${at}.port: must be ${port}, the port of ${path}, because by ${mode} packets keep it ` +
+          `(is ${backend.port})`,
+      );
+    }
+    return problems;
+  });
 }
 
 /** Datagrams say nothing of who serves: unless told otherwise, all are believed to. */

@@ -20,6 +20,8 @@ export interface StaticBackend {
   readonly port: number;
   readonly weight: number;
   readonly draining: boolean;
+  /** Translated, or left as they are: to the backend's MAC, or in packets of their own. */
+  readonly mode: 'masquerade' | 'direct' | 'tunnel';
 }
 
 export interface HealthCheckSpec {

@@ -20,16 +20,8 @@ export function planOf(
     const isServing = seen?.state === 'up' || seen?.state === 'degraded';
     const isUsable = seen?.judged === true ? isServing : wasUsable && seen?.state !== 'draining';
     if (!isUsable) return [];
-    const { weight } = desired;
-    return [
-      {
-        name: desired.name,
-        address: desired.address,
-        port: desired.port,
-        weight,
-        mode: 'masquerade',
-      },
-    ];
+    const { draining: _, ...backend } = desired;
+    return [backend];
   });
   return { name, address, port, protocol, scheduler, backends };
 }

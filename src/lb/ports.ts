@@ -41,6 +41,9 @@ export interface HttpOptions {
 /** `local`: this host's own backend gets every new connection while it may be chosen. */
 export type Preference = 'any' | 'local';
 
+/** How packets reach a backend: translated, or (ipvs, static backends only) untranslated. */
+export type ForwardMode = 'masquerade' | 'direct' | 'tunnel';
+
 export interface DesiredBackend {
   readonly name: string;
   readonly address: string;
@@ -48,6 +51,7 @@ export interface DesiredBackend {
   readonly weight: number;
   /** Takes no new connection; those it has go on. */
   readonly draining: boolean;
+  readonly mode: ForwardMode;
 }
 
 export interface DesiredFrontend {
@@ -137,8 +141,7 @@ export interface ForwardBackend {
   readonly port: number;
   /** Share of new connections, for the weighted schedulers. */
   readonly weight: number;
-  /** How packets reach it: translated, or (ipvs, static backends only) untranslated. */
-  readonly mode: 'masquerade' | 'direct' | 'tunnel';
+  readonly mode: ForwardMode;
 }
 
 /** What one VIP:port does with a new connection. */

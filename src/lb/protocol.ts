@@ -213,6 +213,7 @@ const isDesiredBackend = isShape<DesiredFrontend['backends'][number]>({
   port: isCount,
   weight: isCount,
   draining: isFlag,
+  mode: oneOf('masquerade', 'direct', 'tunnel'),
 });
 
 const isDesiredFrontend = isShape<DesiredFrontend>({

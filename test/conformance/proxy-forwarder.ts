@@ -131,7 +131,7 @@ function assignmentOf(plan: ForwardPlan): Assignment {
       ...plan,
       dataPath: 'proxy',
       prefer: 'any',
-      backends: plan.backends.map(({ mode: _, ...backend }) => ({ ...backend, draining: false })),
+      backends: plan.backends.map((backend) => ({ ...backend, draining: false })),
       healthCheck: {
         ...{ type: 'none', path: '/', intervalMs: 1_000, timeoutMs: 1_000, rise: 2, fall: 2 },
         ...{ expectStatus: 200, caFile: null, systemTrust: false, serverName: null },

@@ -7,15 +7,17 @@ import { type EditOptions, editSpec } from '../spec-change.ts';
 import { addBackend, drainBackend, removeBackend } from '../spec-edit.ts';
 import { backendTable } from '../status-text.ts';
 import { UsageError } from '../usage.ts';
-import { countValue } from '../values.ts';
+import { choiceValue, countValue } from '../values.ts';
 import { readStatus } from './status.ts';
 
 interface BackendOptions extends EditOptions {
   readonly frontend?: string;
   readonly weight: string;
+  readonly mode: string;
 }
 
 const maxWeight = 256;
+const modes = ['masquerade', 'direct', 'tunnel'] as const;
 
 export const registerBackend: Register = (program, context, done) => {
   const backend = program
@@ -26,12 +28,19 @@ export const registerBackend: Register = (program, context, done) => {
     .argument('<address:port>')
     .option('--frontend <name>', 'for which frontend (default: the only one)')
     .option('--weight <n>', `its share beside the others, 1 to ${maxWeight}`, '1')
+    .option(
+      '--mode <name>',
+      `${modes.join(', ')}: by the others packets stay as they are`,
+      modes[0],
+    )
     .option('--dry-run', 'show what would change, and change nothing')
     .action(
       done(async (given: string, options: BackendOptions) => {
         const weight = countValue('--weight', options.weight, maxWeight);
+        const mode = choiceValue('--mode', options.mode, modes);
         const { frontend = null } = options;
-        await editSpec(context, options, addBackend(frontend, { ...backendAt(given), weight }));
+        const added = { ...backendAt(given), weight, mode };
+        await editSpec(context, options, addBackend(frontend, added));
         return 0;
       }),
     );

@@ -45,7 +45,8 @@ const frontend: NewFrontend = {
   healthCheck: defaultHealthCheck,
 };
 const at = { address: '10.0.0.50', port: 6443 };
-const withStatic = addBackend(null, { ...at, weight: 1 })(one);
+const added = { ...at, weight: 1, mode: 'masquerade' } as const;
+const withStatic = addBackend(null, added)(one);
 
 const edits: readonly [what: string, before: Spec, edit: SpecEdit, changes: readonly string[]][] = [
   [
@@ -58,7 +59,7 @@ const edits: readonly [what: string, before: Spec, edit: SpecEdit, changes: read
   [
     'addBackend() again with another weight',
     withStatic,
-    addBackend(null, { ...at, weight: 5 }),
+    addBackend(null, { ...added, weight: 5 }),
     ['~ frontends[kube-apiserver].backends.static[10.0.0.50:6443].weight: 1 → 5'],
   ],
   [
@@ -92,7 +93,7 @@ const edits: readonly [what: string, before: Spec, edit: SpecEdit, changes: read
   [
     'removeBackend() undoes addBackend()',
     one,
-    (spec) => removeBackend(null, '10.0.0.50:6443')(addBackend(null, { ...at, weight: 1 })(spec)),
+    (spec) => removeBackend(null, '10.0.0.50:6443')(addBackend(null, added)(spec)),
     [],
   ],
   [
@@ -137,7 +138,7 @@ const refused: readonly [what: string, before: Spec, edit: SpecEdit, line: strin
   [
     'a backend for one of several frontends',
     two,
-    addBackend(null, { ...at, weight: 1 }),
+    addBackend(null, added),
     'which frontend is meant is not clear; name it with --frontend: kube-apiserver, port-9345',
   ],
   [

@@ -167,16 +167,25 @@ for (const row of withheld) {
 test('assign() makes every member but witnesses a backend, drained where the spec says so', () => {
   const [frontend] = state.spec.frontends;
   assert.ok(frontend !== undefined);
-  const fixed = { address: 'fd00::9', port: 1, weight: 2, draining: false };
-  const backends = { members: { port: 6444 }, drainedMembers: ['n2'], static: [fixed] };
+  const fixed = { port: 1, weight: 2, draining: false, mode: 'direct' as const };
+  const stranger = { ...fixed, address: 'fd00::9' };
+  const member = { ...fixed, address: '10.0.0.12' };
+  const backends = {
+    members: { port: 6444 },
+    drainedMembers: ['n2'],
+    static: [stranger, member],
+  };
   const spec = { ...state.spec, frontends: [{ ...frontend, backends }] };
 
   const { lb } = assign({ ...leading, state: { ...state, spec } }, self, 500);
 
+  const mode = 'masquerade';
   assert.deepEqual(lb.frontends[0]?.backends, [
-    { name: 'n1', address: '10.0.0.11', port: 6444, weight: 1, draining: false },
-    { name: 'n2', address: '10.0.0.12', port: 6444, weight: 1, draining: true },
-    { name: '[fd00::9]:1', ...fixed },
+    { name: 'n1', address: '10.0.0.11', port: 6444, weight: 1, draining: false, mode },
+    { name: 'n2', address: '10.0.0.12', port: 6444, weight: 1, draining: true, mode },
+    { name: '[fd00::9]:1', ...stranger },
+    // Untranslated, it would need the VIP as an address of its own.
+    { name: '10.0.0.12:1', ...member, mode },
   ]);
 });
 

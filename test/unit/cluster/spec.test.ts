@@ -10,7 +10,7 @@ import { type ParsedDocument, parseSpecDocument } from '../../../src/cluster/spe
 
 const options = {
   unsupportedDataPath: ({ dataPath }: { dataPath: string }) =>
-    dataPath === 'ipvs' ? 'ipvs is not in this build' : null,
+    dataPath === 'nftables' ? 'nftables is not in this build' : null,
 };
 
 function parse(document: unknown): ParsedDocument {
@@ -132,8 +132,8 @@ const refusals: readonly {
   },
   {
     name: 'a data path that this build has not',
-    document: withFrontend({ dataPath: 'ipvs' }),
-    want: ['spec.frontends[0].dataPath: ipvs is not in this build'],
+    document: withFrontend({ dataPath: 'nftables' }),
+    want: ['spec.frontends[0].dataPath: nftables is not in this build'],
   },
   {
     name: 'UDP through an HTTP proxy',
@@ -203,6 +203,40 @@ const refusals: readonly {
     name: 'encrypted backends without a word on whom to believe',
     document: withFrontend({ port: 443, dataPath: 'http', http: { backendTls: {} } }),
     want: ['spec.frontends[0].http.backendTls: must have caFile or trust'],
+  },
+  {
+    name: 'packets left untranslated where they cannot be',
+    document: withFrontend({
+      backends: {
+        static: [
+          { ...backend, mode: 'direct' },
+          { ...backend, port: 6444, mode: 'tunnel' },
+          { ...backend, port: 6445, mode: 'nat' },
+        ],
+      },
+    }),
+    want: [
+      'spec.frontends[0].backends.static[2].mode: must be one of masquerade, direct, tunnel (is nat)',
+    ],
+  },
+  {
+    name: 'packets left untranslated by another path than ipvs, or to another port',
+    document: withFrontend({
+      backends: {
+        static: [
+          { ...backend, mode: 'direct' },
+          { ...backend, port: 6444, mode: 'tunnel' },
+        ],
+      },
+    }),
+    want: [
+      'spec.frontends[0].backends.static[0].mode: direct contradicts ' +
+        'spec.frontends[0].dataPath: auto; only ipvs leaves packets untranslated',
+      'spec.frontends[0].backends.static[1].mode: tunnel contradicts ' +
+        'spec.frontends[0].dataPath: auto; only ipvs leaves packets untranslated',
+      'spec.frontends[0].backends.static[1].port: must be 6443, the port of spec.frontends[0], ' +
+        'because by tunnel packets keep it (is 6444)',
+    ],
   },
   {
     name: 'a preference where nothing is balanced',
@@ -345,6 +379,14 @@ const rich = parse({
         healthCheck: { type: 'https', caFile: '/etc/ca.crt', interval: '2s', expectStatus: 204 },
       },
       { name: 'dns', vip: 'fd00::64', port: 53, protocol: 'udp' },
+      {
+        ...{ name: 'direct', vip: '10.0.0.100', port: 6445, dataPath: 'ipvs' },
+        backends: {
+          static: ['masquerade', 'direct', 'tunnel'].map((mode, index) => ({
+            ...{ address: `10.0.0.3${index}`, port: 6445, mode },
+          })),
+        },
+      },
       {
         ...{ name: 'dashboard', vip: '10.0.0.100', port: 443, dataPath: 'http' },
         healthCheck: { trust: 'system', serverName: 'dashboard.example' },

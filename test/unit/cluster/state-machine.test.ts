@@ -348,6 +348,14 @@ test('only what an older program would misread asks for a newer one', () => {
   assert.equal(formatOf({ dataPath: 'http', http: {} }), 4);
   assert.equal(formatOf({ healthCheck: { trust: 'system' } }), 4);
   assert.equal(formatOf({ prefer: 'local' }), 5);
+  const fixed = { address: '10.0.0.21', port: 443 };
+  const reached = (mode: string) => ({
+    dataPath: 'ipvs',
+    backends: { static: [{ ...fixed, mode }] },
+  });
+  assert.equal(formatOf(reached('masquerade')), 1);
+  assert.equal(formatOf(reached('direct')), 5);
+  assert.equal(formatOf(reached('tunnel')), 5);
   const older = { ...withTwo, members: withTwo.members.map((m) => ({ ...m, formatVersion: 1 })) };
   assert.equal(ClusterStateRecord.decode(encodeState(older)).formatVersion, 1);
 });

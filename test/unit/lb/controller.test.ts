@@ -119,6 +119,7 @@ const NODE: DesiredBackend = {
   port: 6443,
   weight: 1,
   draining: false,
+  mode: 'masquerade',
 };
 
 function report(

@@ -8,10 +8,17 @@ import {
   resolveDataPath,
   unsupportedDataPath,
 } from '../../../src/lb/data-path.ts';
-import type { DesiredFrontend } from '../../../src/lb/ports.ts';
+import type { DesiredBackend, DesiredFrontend } from '../../../src/lb/ports.ts';
 import { frontendOf } from './world.ts';
 
-const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+const BACKEND: DesiredBackend = {
+  name: 'n1',
+  address: '10.0.0.11',
+  port: 6443,
+  weight: 1,
+  draining: false,
+  mode: 'masquerade',
+};
 
 function host(more: Partial<HostPaths> = {}): HostPaths {
   return {

@@ -23,6 +23,7 @@ const BACKENDS: readonly DesiredBackend[] = ['n1', 'n2', 'n3'].map((name, index)
   port: 6443,
   weight: 1,
   draining: false,
+  mode: 'masquerade',
 }));
 
 class FakeForwarder implements Forwarder {

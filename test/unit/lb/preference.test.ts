@@ -5,7 +5,7 @@ import { favouredBy, firstChoice, preferenceInWords } from '../../../src/lb/pref
 
 const backends = ['n1', 'n2', 'n2-too'].map((name, index) => ({
   ...{ name, address: `10.0.0.1${Math.min(2, index + 1)}`, port: 6443 + index },
-  ...{ weight: 1, draining: false },
+  ...{ weight: 1, draining: false, mode: 'masquerade' as const },
 }));
 const named = (...names: readonly string[]) => names.map((name) => ({ name }));
 

@@ -13,7 +13,14 @@ import {
 } from '../../../src/lb/protocol.ts';
 import { frontendOf } from './world.ts';
 
-const BACKEND = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+const BACKEND = {
+  name: 'n1',
+  address: '10.0.0.11',
+  port: 6443,
+  weight: 1,
+  draining: false,
+  mode: 'masquerade',
+} as const;
 
 const HEALTH: Health = { ...UNKNOWN, verdict: 'down', misses: 2, gone: true };
 

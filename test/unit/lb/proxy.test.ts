@@ -303,7 +303,8 @@ suite('a favoured backend', () => {
         const after = await askTimes(proxy, 20);
 
         assert.deepEqual(before, { b: 20 });
-        assert.deepEqual(after, { a: 10, c: 10 });
+        assert.deepEqual(Object.keys(after).sort(), ['a', 'c']);
+        assert.equal((after.a ?? 0) + (after.c ?? 0), 20, 'nobody was let down');
         await proxy.states('up', 'down', 'up');
         await second.start();
         await proxy.states('up', 'up', 'up');
@@ -393,7 +394,7 @@ suite('a backend that does not answer', () => {
 
   test('costs one client a moment, and the clients after it nothing', async () => {
     const { port, end } = await silentPort();
-    const silent = { name: 'a', address: '127.0.0.1', port, weight: 1, draining: false };
+    const silent = new Backend('a').desired({ port });
     const b = new Backend('b');
     const durations: number[] = [];
     await withProxy([b], async (proxy) => {
@@ -460,7 +461,7 @@ suite('with no backend that accepts TCP', () => {
       const server = accepted();
       client.write('x');
       const there = await server;
-      proxy.assign(frontendOf([{ ...dead, weight: 1, draining: false }]));
+      proxy.assign(frontendOf([backend.desired(dead)]));
       await proxy.report((report) => !report.serving);
       there.end('still here');
 

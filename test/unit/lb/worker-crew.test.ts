@@ -10,7 +10,14 @@ import { WorkerCrew } from '../../../src/lb/worker-crew.ts';
 import { ManualClock } from './manual-clock.ts';
 import { frontendOf } from './world.ts';
 
-const NODE = { name: 'n1', address: '10.0.0.11', port: 6443, weight: 1, draining: false };
+const NODE = {
+  name: 'n1',
+  address: '10.0.0.11',
+  port: 6443,
+  weight: 1,
+  draining: false,
+  mode: 'masquerade',
+} as const;
 const API = frontendOf([NODE]);
 
 class FakeWorker implements WorkerProcess {

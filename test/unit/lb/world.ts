@@ -83,6 +83,7 @@ export class Backend {
       port: this.port,
       weight: 1,
       draining: false,
+      mode: 'masquerade',
       ...more,
     };
   }
@@ -115,7 +116,7 @@ export class HttpBackend {
 
   desired(): DesiredBackend {
     const { port } = this.#server.address() as net.AddressInfo;
-    return { name: this.name, address: HOST, port, weight: 1, draining: false };
+    return { name: this.name, address: HOST, port, weight: 1, draining: false, mode: 'masquerade' };
   }
 }
 
