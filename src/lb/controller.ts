@@ -106,6 +106,7 @@ export class LbController {
       ...{ clock, random, log },
       onChange: () => this.#arrange(),
       onCount: () => this.#changed(),
+      onLed: (frontend, backend, led) => this.#tally.led(frontend, backend, led),
     });
     this.#link = new WorkerCrew({
       clock,

@@ -7,7 +7,7 @@ import { describeError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import { sameMembers } from '../base/sets.ts';
-import type { ForwardBackend, Forwarder, ForwardPlan } from './ports.ts';
+import type { ForwardBackend, ForwardCount, Forwarder, ForwardPlan } from './ports.ts';
 import { Upkeep } from './upkeep.ts';
 
 export interface ForwardingParts {
@@ -18,6 +18,8 @@ export interface ForwardingParts {
   /** What stands has changed, or why it does not. */
   readonly onChange: () => void;
   readonly onCount: () => void;
+  /** So many connections more were led to a backend. */
+  readonly onLed: (frontend: string, backend: string, connections: number) => void;
 }
 
 /** Counting takes a hundredth of the time at most, and not more often than this. */
@@ -31,6 +33,8 @@ export class Forwarding {
   /** The frontends of the plans that were set last. */
   #standing: ReadonlySet<string> = new Set();
   #counts: ReadonlyMap<string, number> = new Map();
+  /** What was last read of each backend's counter. */
+  readonly #totals = new Map<string, number>();
   #counting: Timer | null = null;
   #stopped = false;
 
@@ -119,6 +123,22 @@ export class Forwarding {
     }
   }
 
+  /** Whether anybody was led anywhere since the last look. */
+  #lead(counts: readonly ForwardCount[]): boolean {
+    let isAny = false;
+    for (const { frontend, backend, total } of counts) {
+      const key = keyOf(frontend, backend);
+      const before = this.#totals.get(key) ?? 0;
+      this.#totals.set(key, total);
+      // A counter that was made anew begins at 0.
+      const led = total < before ? total : total - before;
+      if (led === 0) continue;
+      this.#parts.onLed(frontend, backend, led);
+      isAny = true;
+    }
+    return isAny;
+  }
+
   #countAfter(delayMs: Millis): void {
     this.#counting = this.#parts.clock.after(delayMs, () => void this.#count());
   }
@@ -133,7 +153,8 @@ export class Forwarding {
       );
       const isNew = [...next].some(([key, value]) => this.#counts.get(key) !== value);
       this.#counts = next;
-      if (isNew) onCount();
+      const isAnyLed = this.#lead(counts);
+      if (isNew || isAnyLed) onCount();
     } catch (error) {
       log.debug('lb.not-counted', { reason: describeError(error) });
     }

@@ -6,7 +6,7 @@ import type { Clock, Millis } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Prng } from '../base/prng.ts';
 import type { HostPaths, Trust } from './data-path.ts';
-import { Forwarding } from './forwarding.ts';
+import { Forwarding, type ForwardingParts } from './forwarding.ts';
 import type { ForwardBackend, Forwarder, ForwardPlan, Trial } from './ports.ts';
 import { type Candidate, type Target, Trials } from './trials.ts';
 
@@ -25,6 +25,7 @@ export interface KernelPathsParts extends KernelParts {
   readonly onChange: () => void;
   /** Only a count has changed. */
   readonly onCount: () => void;
+  readonly onLed: ForwardingParts['onLed'];
 }
 
 type Kind = Forwarder['kind'];
@@ -39,10 +40,11 @@ export class KernelPaths implements HostPaths {
   readonly #answers = new Map<Kind, { readonly until: Millis; readonly answer: string | null }>();
 
   constructor(parts: KernelPathsParts) {
-    const { clock, random, log, onChange, onCount } = parts;
+    const { clock, random, log, onChange, onCount, onLed } = parts;
     this.#parts = parts;
     for (const forwarder of parts.forwarders) {
-      const forwarding = new Forwarding({ clock, random, log, forwarder, onChange, onCount });
+      const common = { clock, random, log, onChange, onCount, onLed };
+      const forwarding = new Forwarding({ ...common, forwarder });
       this.#forwardings.set(forwarder.kind, forwarding);
       // Now, before anybody waits for this process.
       this.unavailable(forwarder.kind);

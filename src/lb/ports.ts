@@ -160,6 +160,8 @@ export interface ForwardCount {
   readonly backend: string;
   /** Open now. */
   readonly connections: number;
+  /** Ever led to it; begins anew with what counts it, which may go and come back. */
+  readonly total: number;
 }
 
 /** Forwards VIP traffic in the kernel; declarative and idempotent. Acts only where the VIP is. */

@@ -9,7 +9,7 @@ import type { FrontendReport } from './protocol.ts';
 const ZERO: LaneCounters = { accepted: 0, unserved: 0, overLimit: 0, connectFailures: 0 };
 
 export class Tally {
-  /** What workers that are gone had counted, by frontend and by frontend and backend. */
+  /** What the kernel and workers that are gone had counted, by frontend, and by its backends. */
   readonly #frontends = new Map<string, LaneCounters>();
   readonly #backends = new Map<string, number>();
 
@@ -24,7 +24,14 @@ export class Tally {
     }
   }
 
-  /** The counters of a frontend: earlier workers and the present one's report, if any. */
+  /** Adds what a path in the kernel has led to a backend since it was last asked. */
+  led(frontend: string, backend: string, connections: number): void {
+    const before = this.#frontends.get(frontend) ?? ZERO;
+    this.#frontends.set(frontend, { ...before, accepted: before.accepted + connections });
+    this.#backends.set(key(frontend, backend), this.connections(frontend, backend, connections));
+  }
+
+  /** The counters of a frontend: by the kernel, earlier workers and the present one's report. */
   counters(frontend: string, report: FrontendReport | undefined): LaneCounters {
     const before = this.#frontends.get(frontend) ?? ZERO;
     const now = report?.counters ?? ZERO;
@@ -36,7 +43,7 @@ export class Tally {
     };
   }
 
-  /** Connections ever sent to a backend: by earlier workers, and `now` by the present one. */
+  /** Connections ever sent to a backend: by the kernel and earlier workers, and `now` since. */
   connections(frontend: string, backend: string, now: number): number {
     return (this.#backends.get(key(frontend, backend)) ?? 0) + now;
   }

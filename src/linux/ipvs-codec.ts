@@ -44,7 +44,11 @@ const DEST_U_THRESH = 5;
 const DEST_L_THRESH = 6;
 const DEST_ACTIVE_CONNS = 7;
 const DEST_INACT_CONNS = 8;
+const DEST_STATS = 10;
 const DEST_ADDR_FAMILY = 11;
+
+/** IPVS_STATS_ATTR_CONNS */
+const STATS_CONNS = 1;
 
 const NLA_F_NESTED = 0x8000;
 const AF_INET = 2;
@@ -58,6 +62,7 @@ const METHOD_MASK = 0x7;
  * weight 0, and do not take the client's port into the hash.
  */
 const HASH_FALLBACK = 0x8;
+const EMPTY = Buffer.alloc(0);
 const ALL_FLAGS = 0xffff_ffff;
 
 export type IpvsMethod = keyof typeof METHODS;
@@ -85,6 +90,8 @@ export interface IpvsDestRow extends IpvsDest {
   /** Established; and those that are opening, closing or waiting. */
   readonly active: number;
   readonly inactive: number;
+  /** Ever scheduled to it. */
+  readonly total: number;
 }
 
 function nested(type: number, attributes: readonly Uint8Array[]): Buffer {
@@ -196,6 +203,7 @@ export function decodeDest(bytes: Buffer, family: 4 | 6): IpvsDestRow | null {
     weight: number(attributes.get(DEST_WEIGHT)) ?? 0,
     active: number(attributes.get(DEST_ACTIVE_CONNS)) ?? 0,
     inactive: number(attributes.get(DEST_INACT_CONNS)) ?? 0,
+    total: number(decodeAttributes(attributes.get(DEST_STATS) ?? EMPTY).get(STATS_CONNS)) ?? 0,
   };
 }
 

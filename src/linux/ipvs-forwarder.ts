@@ -128,7 +128,8 @@ class IpvsForwarder implements Forwarder {
         return plan.backends.map((backend) => {
           const row = rows.find((candidate) => destOf(candidate) === destOf(backend));
           const connections = row === undefined ? 0 : openOf(row, plan);
-          return { frontend: plan.name, backend: backend.name, connections };
+          const total = row?.total ?? 0;
+          return { frontend: plan.name, backend: backend.name, connections, total };
         });
       });
       this.#retire(servers);

@@ -9,9 +9,18 @@ import type { ForwardCount, Forwarder, ForwardPlan, Protocol } from '../lb/ports
 import { type Connection, Conntrack } from './conntrack.ts';
 import { enableForwarding } from './forwarding-sysctls.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
-import { countRules, hasTable, NETLINK_NETFILTER, nft, removeTable, rulesetNumber } from './nft.ts';
+import {
+  countRules,
+  hasTable,
+  NETLINK_NETFILTER,
+  nft,
+  readCounters,
+  removeTable,
+  rulesetNumber,
+} from './nft.ts';
 import {
   changes,
+  counterOf,
   FORWARD_TABLE,
   type ForwardRules,
   forwardRules,
@@ -92,13 +101,25 @@ class NftForwarder implements Forwarder {
         });
       }
     }
+    const led = await this.#counters();
     return plans.flatMap((plan) =>
       plan.backends.map((backend) => ({
         frontend: plan.name,
         backend: backend.name,
         connections: open.get(keyOf(plan, backend)) ?? 0,
+        total: led.get(counterOf(plan, backend)) ?? 0,
       })),
     );
+  }
+
+  /** By a socket of their own, because it answers nothing else until the list has ended. */
+  async #counters(): Promise<ReadonlyMap<string, number>> {
+    const socket = new NetlinkSocket(NETLINK_NETFILTER);
+    try {
+      return await readCounters(socket, 'inet', FORWARD_TABLE);
+    } finally {
+      socket.close();
+    }
   }
 
   clear(): Promise<void> {

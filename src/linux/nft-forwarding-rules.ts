@@ -28,9 +28,11 @@ const HASH_SEED = '0x686f6c64';
 const ENDPOINT = { 4: 'ipv4_addr', 6: 'ipv6_addr' } as const;
 const OPENS = 'tcp flags & (fin|syn|rst|ack) == syn';
 
-/** What stands, or is to stand: rules by chain, elements by set. */
+/** What stands, or is to stand: rules and counters by chain, elements by set. */
 export interface ForwardRules {
   readonly chains: ReadonlyMap<string, ChainRule>;
+  /** Also of backends that have left: they go on counting when these come back. */
+  readonly counters: ReadonlyMap<string, ReadonlySet<string>>;
   readonly sets: ReadonlyMap<string, ReadonlySet<string>>;
 }
 
@@ -44,7 +46,7 @@ interface ChainRule {
   readonly rule: string;
 }
 
-export const NO_RULES: ForwardRules = { chains: new Map(), sets: new Map() };
+export const NO_RULES: ForwardRules = { chains: new Map(), counters: new Map(), sets: new Map() };
 
 /**
  * @param before what stands: a rotation that nothing concerns goes on where it is.
@@ -55,36 +57,57 @@ export function forwardRules(
   slots: SlotsOf,
 ): ForwardRules {
   const chains = new Map<string, ChainRule>();
+  const counters = new Map<string, ReadonlySet<string>>();
   const sets = new Map<string, Set<string>>();
   const put = (set: string, element: string): void => {
     const elements = sets.get(set) ?? new Set();
     sets.set(set, elements.add(element));
   };
   for (const plan of plans) {
-    const family = ipFamily(plan.address) === 4 ? 4 : 6;
+    const family = familyOf(plan);
     const at = `${plan.address} . ${plan.protocol} . ${plan.port}`;
     if (plan.backends.length === 0) {
       put(`refused${family}`, at);
       continue;
     }
-    const chain = chainOf(plan, family);
+    const chain = chainOf(plan);
     const stands = before.chains.get(chain);
     const meaning = meaningOf(plan);
     const turn = stands === undefined ? 0 : stands.turn + 1;
     const isSame = stands?.meaning === meaning;
     const made = (): ChainRule => ({ meaning, turn, rule: translation(plan, slots(plan, turn)) });
     chains.set(chain, isSame ? stands : made());
+    const counting = plan.backends.map((backend) => counterOf(plan, backend));
+    counters.set(chain, new Set([...(before.counters.get(chain) ?? []), ...counting]));
     put(`frontends${family}`, `${at} : goto ${chain}`);
     put(`vips${family}`, plan.address);
     for (const { address, port } of plan.backends) {
       put(`backends${family}`, `${address} . ${plan.protocol} . ${port}`);
     }
   }
-  return { chains, sets };
+  return { chains, counters, sets };
 }
 
-function chainOf({ address, protocol, port }: ForwardPlan, family: 4 | 6): string {
-  return `to${family}_${address.replaceAll(/[.:]/g, '_')}_${protocol}_${port}`;
+type Frontend = Pick<ForwardPlan, 'address' | 'protocol' | 'port'>;
+
+function familyOf({ address }: Frontend): 4 | 6 {
+  return ipFamily(address) === 4 ? 4 : 6;
+}
+
+function chainOf(plan: Frontend): string {
+  return `to${familyOf(plan)}_${worded(plan.address)}_${plan.protocol}_${plan.port}`;
+}
+
+/** The name of what counts the connections that a frontend has led to a backend. */
+export function counterOf(
+  plan: Frontend,
+  { address, port }: Pick<ForwardBackend, 'address' | 'port'>,
+): string {
+  return `${chainOf(plan)}_${worded(address)}_${port}`;
+}
+
+function worded(address: string): string {
+  return address.replaceAll(/[.:]/g, '_');
 }
 
 function meaningOf({ scheduler, backends }: ForwardPlan): string {
@@ -92,6 +115,11 @@ function meaningOf({ scheduler, backends }: ForwardPlan): string {
   return JSON.stringify([scheduler, targets]);
 }
 
+/**
+ * One table of slots counts and one translates, each with a position of its own: where two
+ * processors are at it, one connection may count for the neighbour of its backend, and the next for
+ * that one instead.
+ */
 function translation(plan: ForwardPlan, slots: readonly ForwardBackend[]): string {
   const ip = ipFamily(plan.address) === 4 ? 'ip' : 'ip6';
   const { length } = slots;
@@ -99,8 +127,10 @@ function translation(plan: ForwardPlan, slots: readonly ForwardBackend[]): strin
     plan.scheduler === 'source-hash'
       ? `jhash ${ip} saddr mod ${length} seed ${HASH_SEED}`
       : `numgen inc mod ${length}`;
-  const map = slots.map((backend, index) => `${index} : ${target(backend)}`).join(', ');
-  return `meta l4proto ${plan.protocol} dnat ${ip} to ${slot} map { ${map} }`;
+  const mapTo = (what: (backend: ForwardBackend) => string): string =>
+    `${slot} map { ${slots.map((backend, at) => `${at} : ${what(backend)}`).join(', ')} }`;
+  const counting = mapTo((backend) => `"${counterOf(plan, backend)}"`);
+  return `meta l4proto ${plan.protocol} counter name ${counting} dnat ${ip} to ${mapTo(target)}`;
 }
 
 function target({ address, port }: ForwardBackend): string {
@@ -108,15 +138,20 @@ function target({ address, port }: ForwardBackend): string {
 }
 
 /** A script that makes the table from nothing, whatever was in it. */
-export function wholeTable({ chains, sets }: ForwardRules): string {
+export function wholeTable({ chains, counters, sets }: ForwardRules): string {
   const bodies = [...chains].map(([name, { rule }]) => `  chain ${name} {\n    ${rule}\n  }\n`);
   const name = `inet ${FORWARD_TABLE}`;
+  const counting = [...counters.values()].flatMap((names) => [...names]).map(declareCounter);
   const fill = [...sets].map(([set, elements]) => changeElements('add', set, [...elements]));
   return `add table ${name}
 delete table ${name}
 table ${name} {
-${declareSets(4)}${declareSets(6)}${bodies.join('')}${HOOKS}}
+${declareSets(4)}${declareSets(6)}${counting.join('')}${bodies.join('')}${HOOKS}}
 ${fill.join('')}`;
+}
+
+function declareCounter(name: string): string {
+  return `  counter ${name} { packets 0 bytes 0 }\n`;
 }
 
 function declareSets(family: 4 | 6): string {
@@ -186,7 +221,12 @@ function sending(family: 4 | 6): string {
 export function changes(before: ForwardRules, after: ForwardRules): string {
   const table = `inet ${FORWARD_TABLE}`;
   const script: string[] = [];
+  const counters = (rules: ForwardRules): ReadonlySet<string> =>
+    new Set([...rules.counters.values()].flatMap((names) => [...names]));
   // First whoever is to be led to, then the ways that lead there; and the other way round.
+  for (const name of missing(counters(after), counters(before))) {
+    script.push(`add counter ${table} ${name}\n`);
+  }
   for (const [name, { rule }] of after.chains) {
     const stands = before.chains.get(name);
     if (stands === undefined) script.push(`add chain ${table} ${name}\n`);
@@ -204,6 +244,9 @@ export function changes(before: ForwardRules, after: ForwardRules): string {
   for (const name of before.chains.keys()) {
     if (after.chains.has(name)) continue;
     script.push(`flush chain ${table} ${name}\n`, `delete chain ${table} ${name}\n`);
+  }
+  for (const name of missing(counters(before), counters(after))) {
+    script.push(`delete counter ${table} ${name}\n`);
   }
   return script.join('');
 }

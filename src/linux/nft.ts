@@ -6,7 +6,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { assert } from '../base/assert.ts';
 import { errorCode, OperatingError } from '../base/errors.ts';
 import { Errno, unless } from './libc.ts';
-import { attribute, cString, decodeAttributes } from './netlink-message.ts';
+import { attribute, cString, decodeAttributes, fromCString } from './netlink-message.ts';
 import { NetlinkSocket } from './netlink-socket.ts';
 
 /** All tables of ours, in whatever family, bear this name. */
@@ -21,9 +21,16 @@ const NFT_MSG_GETTABLE = (10 << 8) | 1;
 const NFT_MSG_GETSETELEM = (10 << 8) | 13;
 const NFT_MSG_GETRULE = (10 << 8) | 7;
 const NFT_MSG_GETGEN = (10 << 8) | 16;
+const NFT_MSG_GETOBJ = (10 << 8) | 19;
 const NFTA_GEN_ID = 1;
 const NFTA_RULE_TABLE = 1;
 const NFTA_TABLE_NAME = 1;
+const NFTA_OBJ_TABLE = 1;
+const NFTA_OBJ_NAME = 2;
+const NFTA_OBJ_TYPE = 3;
+const NFTA_OBJ_DATA = 4;
+const NFT_OBJECT_COUNTER = 1;
+const NFTA_COUNTER_PACKETS = 2;
 const NFTA_LIST_TABLE = 1;
 const NFTA_LIST_SET = 2;
 const NFTA_LIST_ELEMENTS = 3;
@@ -109,6 +116,32 @@ export function countRules(socket: NetlinkSocket, family: NftFamily, name: strin
     attribute(NFTA_RULE_TABLE, cString(name)),
   ]);
   return socket.dump({ type: NFT_MSG_GETRULE, payload, what: `list the rules of ${name}` }).length;
+}
+
+/** What the named counters of a table have counted: packets by name. */
+export async function readCounters(
+  socket: NetlinkSocket,
+  family: NftFamily,
+  table: string,
+): Promise<ReadonlyMap<string, number>> {
+  const type = Buffer.alloc(4);
+  type.writeUInt32BE(NFT_OBJECT_COUNTER);
+  const payload = Buffer.concat([
+    Uint8Array.of(NftFamily[family], 0, 0, 0),
+    attribute(NFTA_OBJ_TABLE, cString(table)),
+    attribute(NFTA_OBJ_TYPE, type),
+  ]);
+  const counters = new Map<string, number>();
+  const what = `read the counters of ${table}`;
+  await socket.dumpInTurns({ type: NFT_MSG_GETOBJ, payload, what }, (message) => {
+    const attributes = decodeAttributes(message.payload.subarray(4));
+    const [name, data] = [attributes.get(NFTA_OBJ_NAME), attributes.get(NFTA_OBJ_DATA)];
+    if (name === undefined || data === undefined) return;
+    const packets = decodeAttributes(data).get(NFTA_COUNTER_PACKETS);
+    if (packets === undefined || packets.length < 8) return;
+    counters.set(fromCString(name), Number(packets.readBigUInt64BE(0)));
+  });
+  return counters;
 }
 
 /**

@@ -50,6 +50,7 @@ export class FakeForwarder implements Forwarder {
         connections: [...this.connections].filter(
           (connection) => connection.open && connection.backend.name === backend.name,
         ).length,
+        total: [...this.connections].filter((each) => each.backend.name === backend.name).length,
       })),
     );
   }

@@ -150,6 +150,14 @@ class Bench {
     const counts = await this.world.forwarder.counts();
     return counts.find(({ backend }) => backend === name)?.connections ?? 0;
   }
+
+  /** Connections ever led to each of the remote backends. */
+  async totals(): Promise<readonly number[]> {
+    const counts = await this.world.forwarder.counts();
+    return this.world.remote.map(
+      ({ name }) => counts.find(({ backend }) => backend === name)?.total ?? 0,
+    );
+  }
 }
 
 function reaching(bench: Bench): void {
@@ -325,6 +333,19 @@ function keeping(bench: Bench): void {
 
     assert.equal(await bench.count('b3'), before + 2);
     for (const each of open) each.close();
+  });
+
+  test('counts every connection once, also across changes', async () => {
+    const { world } = bench;
+    await bench.set(world.remote);
+    const before = await bench.totals();
+    await world.tally('client', 30);
+    await bench.set(world.remote.toReversed(), { scheduler: 'weighted' });
+    await world.tally('client', 30);
+
+    const after = await bench.totals();
+    const led = after.map((total, index) => total - (before[index] ?? 0));
+    assert.deepEqual(led, [20, 20, 20]);
   });
 
   test('half-closed connections go on in the other direction', async () => {

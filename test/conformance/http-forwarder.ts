@@ -131,6 +131,7 @@ class HttpFrontend {
       frontend: this.plan.name,
       backend: name,
       connections: this.#openTo(name),
+      total: this.#counts?.backends.get(name)?.total ?? 0,
     }));
   }
 

@@ -80,7 +80,8 @@ suite('the table', () => {
     assert.match(text, /set refused4 \{[^}]*10\.1\.0\.1 \. tcp \. 6443/);
     assert.match(text, /10\.1\.0\.3 \. tcp \. 6443 : goto/);
     assert.doesNotMatch(text, /10[._]1[._]0[._]2/);
-    assert.equal([...text.matchAll(/numgen/g)].length, 1);
+    assert.equal([...text.matchAll(/dnat ip to numgen/g)].length, 1);
+    assert.equal([...text.matchAll(/counter to4_10_1_0_3_/g)].length, BACKENDS);
   });
 
   test('does not touch what kube-proxy made, in either of its forms, nor it ours', async () => {

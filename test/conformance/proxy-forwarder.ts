@@ -178,8 +178,8 @@ class LaneWatch {
 
   counts(): ForwardCount[] {
     return [...this.#counts].flatMap(([lane, { backends }]) =>
-      [...backends].map(([backend, { open }]) => ({
-        ...{ frontend: String(lane), backend, connections: open },
+      [...backends].map(([backend, { open, total }]) => ({
+        ...{ frontend: String(lane), backend, connections: open, total },
       })),
     );
   }

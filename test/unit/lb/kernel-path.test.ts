@@ -223,7 +223,7 @@ suite('dataPath nftables', () => {
     const world = new World();
     await world.begin(ASKED);
     await world.report(ASKED);
-    world.forwarder.open = [{ frontend: 'api', backend: 'n2', connections: 7 }];
+    world.forwarder.open = [{ frontend: 'api', backend: 'n2', connections: 7, total: 9 }];
     await world.clock.advance(2_100);
     world.forwarder.log.length = 0;
     world.controller.releaseClients(ASKED.address);
@@ -233,6 +233,30 @@ suite('dataPath nftables', () => {
     assert.deepEqual(counts, [0, 7, 0]);
     assert.equal(world.controller.counters().frontends[0]?.clients, 7);
     assert.ok(world.forwarder.log.includes(`release ${ASKED.address}`));
+  });
+
+  test('counts what was led to each, also when a counter begins anew', async () => {
+    const world = new World();
+    await world.begin(ASKED);
+    await world.report(ASKED);
+    for (const [first, second] of [
+      [3, 10],
+      [3, 2],
+      [4, 2],
+    ]) {
+      world.forwarder.open = [
+        { frontend: 'api', backend: 'n1', connections: 0, total: first ?? 0 },
+        { frontend: 'api', backend: 'n2', connections: 0, total: second ?? 0 },
+      ];
+      await world.clock.advance(2_100);
+    }
+
+    const [view] = world.controller.view();
+    assert.deepEqual(
+      view?.backends.map(({ totalConnections }) => totalConnections),
+      [4, 12, 0],
+    );
+    assert.equal(world.controller.counters().frontends[0]?.accepted, 16);
   });
 
   test('ends what a former process has left, and only once', async () => {

@@ -61,16 +61,22 @@ test('what the kernel lists comes back as it was given', () => {
     { address: '10.0.0.11', port: 6443, method: 'masquerade', weight: 65_535 },
     { address: 'fd00::b', port: 1, method: 'tunnel', weight: 0 },
   ] as const) {
-    assert.deepEqual(decodeDest(encodeDest(dest), 4), { ...dest, active: 0, inactive: 0 });
+    assert.deepEqual(decodeDest(encodeDest(dest), 4), {
+      ...dest,
+      active: 0,
+      inactive: 0,
+      total: 0,
+    });
   }
   assert.equal(decodeTcpTimeout(Buffer.concat(encodeTcpTimeout(900))), 900);
 });
 
 test("counts are read, and a destination on this host itself is a translated one's kind", () => {
-  const local = hex(`40000280 14000100 0a000001 00000000 00000000 00000000 06000200 192b0000
-    08000300 01000000 08000400 01000000 08000700 05000000 08000800 07000000`);
+  const local = hex(`4c000280 14000100 0a000001 00000000 00000000 00000000 06000200 192b0000
+    08000300 01000000 08000400 01000000 08000700 05000000 08000800 07000000
+    0c000a80 08000100 09000000`);
   const expected = { address: '10.0.0.1', port: 6443, method: 'masquerade', weight: 1 };
-  assert.deepEqual(decodeDest(local, 4), { ...expected, active: 5, inactive: 7 });
+  assert.deepEqual(decodeDest(local, 4), { ...expected, active: 5, inactive: 7, total: 9 });
 });
 
 test('a service that is chosen by its address is none of ours', () => {
