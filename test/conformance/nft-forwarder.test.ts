@@ -3,6 +3,7 @@
  * comes back when it was flushed, and costs little, however many frontends there are. Needs root.
  */
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, suite, test } from 'node:test';
 import { slotsOf } from '../../src/lb/forwarding-slots.ts';
 import type { ForwardPlan } from '../../src/lb/ports.ts';
@@ -38,8 +39,9 @@ function listing(): string {
 
 /** Processor time of this process and of those it waited for. */
 function cpuMs(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1_000;
+  // proc_pid_stat(5): utime, stime, cutime and cstime, behind the name in parentheses.
+  const fields = readFileSync('/proc/self/stat', 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks) * 10, 0);
 }
 
 suite('the table', () => {
@@ -114,14 +116,14 @@ suite('the table', () => {
   });
 });
 
-test(`${FRONTENDS} frontends of ${BACKENDS} stand in 2 s, change in a trice and idle for free`, async () => {
+test(`${FRONTENDS} frontends of ${BACKENDS} cost 2 s of a processor, a change a trice, idling nothing`, async () => {
   const plans = Array.from({ length: FRONTENDS }, (_, index) => plan(index));
-  const began = performance.now();
+  const began = cpuMs();
   await forwarder.set(plans);
-  const firstMs = performance.now() - began;
-  const changed = performance.now();
+  const firstMs = cpuMs() - began;
+  const changed = cpuMs();
   await forwarder.set([plan(0, 4), ...plans.slice(1)]);
-  const changeMs = performance.now() - changed;
+  const changeMs = cpuMs() - changed;
   const idle = cpuMs();
   const looks = 20;
   const wish = [plan(0, 4), ...plans.slice(1)];
