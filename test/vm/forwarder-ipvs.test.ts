@@ -12,6 +12,7 @@ forwarderSuite({
   name: 'ipvs',
   schedulers: ['round-robin', 'weighted', 'least-connections', 'source-hash'],
   protocols: ['tcp', 'udp'],
+  keepsPorts: true,
   many,
   world: (family) => network.world(family),
   open: async () => {

@@ -12,6 +12,7 @@ forwarderSuite({
   name: 'nftables',
   schedulers: ['round-robin', 'weighted', 'source-hash'],
   protocols: ['tcp', 'udp'],
+  keepsPorts: true,
   many,
   world: (family) => network.world(family),
   open: async () => {
