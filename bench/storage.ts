@@ -28,7 +28,7 @@ let largestBytes = 0;
 
 /** The largest of the members' directories; what vanishes meanwhile counts as nothing. */
 function sample(): void {
-  for (const member of readdirSync(dir)) {
+  for (const member of readdirSync(dir).filter((name) => name.startsWith('holdfast-'))) {
     const names = readdirSync(`${dir}/${member}`, { recursive: true, encoding: 'utf8' });
     const bytes = names.reduce((sum, name) => {
       const found = statSync(`${dir}/${member}/${name}`, { throwIfNoEntry: false });

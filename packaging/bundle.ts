@@ -18,16 +18,25 @@ const banner =
   "import { createRequire as holdfastRequire } from 'node:module';" +
   'const require = holdfastRequire(import.meta.url);';
 
+const program = {
+  main: 'src/main.ts',
+  worker: 'src/lb/worker.ts',
+  carrier: 'src/lb/carrier-thread.ts',
+};
+
+export interface BundleOptions {
+  readonly plugins?: readonly Plugin[];
+  /** Names of files to be made, and their sources; the program's own unless told otherwise. */
+  readonly entryPoints?: Readonly<Record<string, string>>;
+}
+
 /** @param target a directory that is not there yet. */
-export async function bundle(target: string, plugins: readonly Plugin[] = []): Promise<void> {
+export async function bundle(target: string, options: BundleOptions = {}): Promise<void> {
+  const { plugins = [], entryPoints = program } = options;
   await mkdir(target, { recursive: true });
   await build({
     absWorkingDir: root,
-    entryPoints: {
-      main: 'src/main.ts',
-      worker: 'src/lb/worker.ts',
-      carrier: 'src/lb/carrier-thread.ts',
-    },
+    entryPoints,
     outdir: target,
     chunkNames: '[name]-[hash]',
     bundle: true,

@@ -3,6 +3,8 @@ import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process
 import { once } from 'node:events';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { bundle } from '../../packaging/bundle.ts';
 import { defined } from '../../src/base/assert.ts';
 import { bootstrapSnapshot } from '../../src/cluster/bootstrap.ts';
 import { defaultSpec } from '../../src/cluster/spec-document.ts';
@@ -79,9 +81,10 @@ export async function startHoldfast(dir: string, profileDir: string | null): Pro
     await createDataDir(settings.dir, { ...material, name: material.nodeId }, snapshot);
     members.push(settings);
   }
+  const program = await memberProgram(dir, profileDir);
   const start = (settings: MemberSettings): void => {
     const execArgv = profileDir === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`];
-    const child = fork(new URL('member.ts', import.meta.url), { execArgv });
+    const child = fork(program, { execArgv });
     const state = { port: settings.clientPort, leads: false };
     leads.set(child, state);
     child.on('message', (message) => {
@@ -114,6 +117,14 @@ export async function startHoldfast(dir: string, profileDir: string | null): Pro
       for (const child of leads.keys()) child.kill('SIGTERM');
     },
   };
+}
+
+/** Bundled as the real program is, or from its sources, which a profile tells apart. */
+async function memberProgram(dir: string, profileDir: string | null): Promise<string> {
+  if (profileDir !== null) return fileURLToPath(new URL('member.ts', import.meta.url));
+  const target = `${dir}/program`;
+  await bundle(target, { entryPoints: { member: 'bench/proposals/member.ts' } });
+  return `${target}/member.js`;
 }
 
 interface NewCluster {

@@ -54,7 +54,7 @@ function changing({ file, loader, what, by }: Change): Plugin {
 export async function buildOlder(directory: string): Promise<string> {
   const home = join(directory, 'older');
   mkdirSync(home, { recursive: true });
-  await bundle(join(home, 'dist'), changes.map(changing));
+  await bundle(join(home, 'dist'), { plugins: changes.map(changing) });
   // Its service would keep a test that has failed from ending.
   await stop();
   cpSync(join(root, 'bin'), join(home, 'bin'), { recursive: true });
