@@ -45,13 +45,8 @@ const FILTER_INFO = (1 << 16) | 0x0300;
 
 export const DIRECTIONS: readonly Direction[] = ['ingress', 'egress'];
 
-/** Puts the program in our filter's place, creating or atomically replacing it. */
-export function putFilter(
-  socket: NetlinkSocket,
-  place: { readonly index: number; readonly direction: Direction },
-  program: number,
-): void {
-  const { index, direction } = place;
+/** Adds the queueing discipline where it is missing; for its price see {@link removeIdleClsact}. */
+export function addClsact(socket: NetlinkSocket, index: number): void {
   unless([Errno.EEXIST], () =>
     socket.acknowledge({
       type: RTM_NEWQDISC,
@@ -63,6 +58,16 @@ export function putFilter(
       what: 'add the clsact queueing discipline',
     }),
   );
+}
+
+/** Puts the program in our filter's place, creating or atomically replacing it. */
+export function putFilter(
+  socket: NetlinkSocket,
+  place: { readonly index: number; readonly direction: Direction },
+  program: number,
+): void {
+  const { index, direction } = place;
+  addClsact(socket, index);
   const options = Buffer.concat([
     attribute(TCA_BPF_FD, u32(program)),
     attribute(TCA_BPF_NAME, cString(FILTER_NAME)),

@@ -25,7 +25,7 @@ import { createDataDir } from '../../storage/data-dir.ts';
 import { placeVip } from '../../vip/placement.ts';
 import type { Link } from '../../vip/ports.ts';
 import type { World } from './found.ts';
-import { freeListenHost, hostLinks } from './host.ts';
+import { freeListenHost, hostLinks, readyLink } from './host.ts';
 import { beginNode, finishNode, type Origin } from './node-dir.ts';
 
 export interface EnterRequest {
@@ -64,6 +64,11 @@ export async function enterCluster(request: EnterRequest, world: World): Promise
   await beginNode(paths, originOf(request));
   const key = readNodeKey(paths.pki) ?? createKey();
   writePki(paths.pki, { key });
+  const carrier = links.find(
+    ({ name, addresses }) =>
+      name === request.interface || addresses.some((each) => each.address === own),
+  );
+  if (carrier !== undefined) readyLink(carrier);
   say(`asking ${address} for admission …`);
   const admitted = await requestAdmission({
     address,

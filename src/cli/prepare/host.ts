@@ -6,7 +6,11 @@ import { describeError, errorCode, OperatingError } from '../../base/errors.ts';
 import { inSubnet, ipFamily } from '../../base/ip.ts';
 import { namePattern, nameRule } from '../../config/names.ts';
 import { createAddressTable } from '../../linux/address-table.ts';
+import { KernelError } from '../../linux/libc.ts';
+import { NetlinkSocket } from '../../linux/netlink-socket.ts';
 import { createPacketLink } from '../../linux/packet-link.ts';
+import { NETLINK_ROUTE } from '../../linux/rtnetlink.ts';
+import { addClsact } from '../../linux/traffic-control.ts';
 import { probeCodec } from '../../vip/frames.ts';
 import type { Link, VipPlacement } from '../../vip/ports.ts';
 import { UsageError } from '../usage.ts';
@@ -21,6 +25,21 @@ export function hostLinks(clock: Clock): readonly Link[] {
     return table.links();
   } finally {
     table.close();
+  }
+}
+
+/**
+ * Makes ready on a link what the fence will want there, before anybody is sent to this host: to add
+ * it stops the link's transmission for a moment. What is refused now is left to the agent.
+ */
+export function readyLink({ index }: Link): void {
+  const socket = new NetlinkSocket(NETLINK_ROUTE);
+  try {
+    addClsact(socket, index);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+  } finally {
+    socket.close();
   }
 }
 
