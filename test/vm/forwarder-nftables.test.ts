@@ -3,7 +3,7 @@ import { slotsOf } from '../../src/lb/forwarding-slots.ts';
 import { createNftForwarder } from '../../src/linux/nft-forwarder.ts';
 import { forwarderSuite } from '../conformance/forwarder-suite.ts';
 import { createNetwork, type Network } from '../conformance/forwarder-world.ts';
-import { assertInside, atOnce, many } from './inside.ts';
+import { assertInside, atOnce, many, patienceMs } from './inside.ts';
 
 assertInside();
 let network: Network;
@@ -16,7 +16,7 @@ forwarderSuite({
   many,
   world: (family) => network.world(family),
   open: async () => {
-    network = await createNetwork(() => createNftForwarder(slotsOf), { atOnce });
+    network = await createNetwork(() => createNftForwarder(slotsOf), { atOnce, patienceMs });
   },
   close: () => network.close(),
 });

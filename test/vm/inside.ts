@@ -13,3 +13,5 @@ export function assertInside(): void {
 export const many = 600;
 /** So many at the same time that none has to wait for long. */
 export const atOnce = 4;
+/** The machine outside may have better things to do for a while. */
+export const patienceMs = 8_000;
