@@ -12,7 +12,7 @@ const seed = Number(process.env.SEED ?? 1);
 const from = Number(process.env.FROM ?? 1);
 const points = Number(process.env.POINTS ?? 6);
 /** Fewer acknowledged writes a cut would prove little. */
-const leastWrites = 10;
+const leastWrites = 5;
 const timeoutMs = 60_000 + 20_000 * points;
 
 test(`the VIP is back after each of ${points} power cuts of all hosts`, {
