@@ -23,6 +23,8 @@ const vips = [
   ...Array.from({ length: 14 }, (_, index) => `10.77.0.${100 + index}`),
   ...Array.from({ length: 6 }, (_, index) => `fd77::${100 + index}`),
 ];
+/** As for one VIP (failover.test.ts); `make bench-failover` measures. */
+const longestMs = 200;
 /** What makes Linux strict: `all` and the interface's own setting are combined. */
 const strict = ['all.arp_ignore=1', 'all.arp_announce=2', 'all.rp_filter=1'];
 
@@ -124,7 +126,7 @@ for (const [what, number, link] of [
     await lasting(300);
     const gaps = await gapsOfMove(to, at);
     const worst = Math.max(...gaps);
-    assert.ok(worst <= 100, `nobody answered for ${gaps.map(Math.round).join(', ')} ms`);
+    assert.ok(worst <= longestMs, `nobody answered for ${gaps.map(Math.round).join(', ')} ms`);
 
     const held = await to.exec(['ip', 'addr', 'show', 'dev', link]);
     for (const vip of vips) assert.match(held.stdout, new RegExp(` ${vip}/(32|128) `));
