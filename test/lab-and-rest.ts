@@ -9,6 +9,11 @@ import { text } from 'node:stream/consumers';
 const whenIdle = ['chrt', '--idle', '0', 'nice', '-n', '19'];
 const beside = ['vm', 'mutants'];
 
+interface Told {
+  readonly status: number;
+  readonly said: string;
+}
+
 async function run(name: string, how: readonly string[], stdout: 'inherit' | 'pipe') {
   const [program = '', ...args] = [...how, 'npm', 'run', '--silent', name];
   const child = spawn(program, args, { stdio: ['ignore', stdout, 'inherit'] });
@@ -19,8 +24,13 @@ async function run(name: string, how: readonly string[], stdout: 'inherit' | 'pi
   return { status: await status, said };
 }
 
-// All at once, so that they are done before the lab is: its last files look at milliseconds.
-const rest = Promise.all(beside.map((name) => run(name, whenIdle, 'pipe')));
+async function inTurn(): Promise<readonly Told[]> {
+  const told: Told[] = [];
+  for (const name of beside) told.push(await run(name, whenIdle, 'pipe'));
+  return told;
+}
+
+const rest = inTurn();
 const { status } = await run('lab', [], 'inherit');
 process.exitCode = status;
 for (const [index, told] of (await rest).entries()) {
