@@ -35,7 +35,8 @@ export function sweep(): string[] {
 
 /**
  * Removes what {@link sweep} leaves because to take it away disturbs the host for a moment: what a
- * host that is done with us may be rid of as well.
+ * host that is done with us may be rid of as well. An empty clsact bears nobody's name, so one that
+ * others have left empty goes too.
  */
 export function sweepIdle(): string[] {
   const socket = new NetlinkSocket(NETLINK_ROUTE);

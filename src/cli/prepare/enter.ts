@@ -64,10 +64,7 @@ export async function enterCluster(request: EnterRequest, world: World): Promise
   await beginNode(paths, originOf(request));
   const key = readNodeKey(paths.pki) ?? createKey();
   writePki(paths.pki, { key });
-  const carrier = links.find(
-    ({ name, addresses }) =>
-      name === request.interface || addresses.some((each) => each.address === own),
-  );
+  const carrier = likelyCarrier(request, links, own);
   if (carrier !== undefined) readyLink(carrier);
   say(`asking ${address} for admission …`);
   const admitted = await requestAdmission({
@@ -122,6 +119,17 @@ export function originOf(request: EnterRequest): Origin {
     ...(request.interface === null ? {} : { interface: request.interface }),
     ...(request.advertise === null ? {} : { advertise: formatEndpoint(request.advertise) }),
   };
+}
+
+/** The link that will carry the VIPs, as far as can be told before they are known. */
+function likelyCarrier(
+  { interface: wanted, role }: Pick<EnterRequest, 'interface' | 'role'>,
+  links: readonly Link[],
+  own: string,
+): Link | undefined {
+  if (role === 'witness') return undefined;
+  const named = links.find(({ name }) => name === wanted);
+  return named ?? links.find(({ addresses }) => addresses.some(({ address }) => address === own));
 }
 
 function refuseMissing(wanted: string, links: readonly Link[]): void {
